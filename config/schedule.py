@@ -14,12 +14,10 @@ class Tick:
     queue: Queue
 
 
-TICKS = (
-    Tick("work.rescue", 5, TICK),
-    Tick("invoices.sweep", 5, MONEY),
-    Tick("log.integrate", 1, TICK),
-    Tick("epochs.close", 5, TICK),
-    Tick("anchors.retry", 10, TICK),
-    Tick("work.canary", 10, TICK),
-    Tick("work.prune", 3600, TICK),
-)
+RESCUE = Tick("work.rescue", 5, TICK)
+SWEEP = Tick("invoices.sweep", 5, MONEY)
+INTEGRATE = Tick("log.integrate", 1, TICK)
+CLOSE_EPOCHS = Tick("epochs.close", 2, TICK)
+PRUNE = Tick("work.prune", 3600, TICK)
+
+TICKS = (RESCUE, SWEEP, INTEGRATE, CLOSE_EPOCHS, PRUNE)

@@ -13,7 +13,6 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 
-
 class SettingsError(Exception):
     """The environment is incomplete or malformed. `faults` holds one line a variable."""
 
@@ -171,15 +170,17 @@ class _Reader:
         return value
 
     def integer(self, name: str, default: int, *, least: int) -> int:
-        return self._parsed(name, default, int, lambda value: value >= least, f"a whole number of at least {least}")
+        return int(
+            self._parsed(name, default, int, lambda value: value >= least, f"a whole number of at least {least}")
+        )
 
     def number(self, name: str, default: float) -> float:
-        return self._parsed(name, default, float, lambda value: 0 < value < 1e9, "a number above 0")
+        return float(self._parsed(name, default, float, lambda value: 0 < value < 1e9, "a number above 0"))
 
     def usd(self, name: str, default: str) -> Decimal:
-        return self._parsed(
-            name, Decimal(default), Decimal, lambda value: value.is_finite() and value >= 0, "a decimal of at least 0"
-        )
+        wanted = "a decimal of at least 0"
+        parsed = self._parsed(name, Decimal(default), Decimal, lambda value: value.is_finite() and value >= 0, wanted)
+        return Decimal(parsed)
 
     def key(self, name: str) -> bytes:
         value = self.text(name)

@@ -1,0 +1,159 @@
+"""From a paid evaluation fee to a work invoice, or to a refusal that says why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shared.agent import store
+from shared.agent.life import Ending, JobLife
+from shared.agent.model import JOB, Estimate, Job, JobEvent, JobState, JobStep
+from shared.agent.model_access import ModelDesk, Opinion
+from shared.agent.pricing import Rates, estimate
+from shared.agent.service import WORK_MEMO
+from shared.db.service import Database, Tx
+from shared.kernel.errors import IntegrityFault
+from shared.ledger import service as ledger
+from shared.ledger.model import Account, DebtReason
+from shared.lightning.clients.faults import NodeUnavailable, OutcomeUnknown
+from shared.lightning.clients.price import NoTrustworthyPrice, PriceFeeds
+from shared.lightning.model import Invoice, Price, Purpose, Terms
+from shared.lightning.service import Invoices
+from shared.work.model import Claim, RetryLater, StepFailed, StepRef
+from shared.work.service import Work
+
+EVALUATION_FAILED = "The evaluation could not be finished; the evaluation fee is owed back."
+NOT_PRICED = "The work could not be priced or invoiced in time; the evaluation fee is owed back."
+_ASK_AGAIN_S = 5.0
+
+
+@dataclass(frozen=True)
+class InvoicePatience:
+    """How long (seconds) a job waits for a trustworthy price and a node, and how long its invoice lives."""
+
+    patience_s: float
+    invoice_expiry_s: int
+
+
+class Evaluation:
+    """Judges a request and asks for the work's payment."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        life: JobLife,
+        work: Work,
+        invoices: Invoices,
+        models: ModelDesk,
+        prices: PriceFeeds,
+        rates: Rates,
+        patience: InvoicePatience,
+    ) -> None:
+        self._database = database
+        self._life = life
+        self._work = work
+        self._invoices = invoices
+        self._models = models
+        self._prices = prices
+        self._rates = rates
+        self._patience = patience
+
+    def evaluate(self, job_id: int) -> None:
+        """Have the model judge the request; a refusal ends the job, an acceptance goes on to the work invoice."""
+
+        def effect(claim: Claim) -> Opinion:
+            return self._models.judge(self._job(job_id).request, claim)
+
+        def finish(tx: Tx, opinion: Opinion) -> None:
+            job = self._lock(tx, job_id)
+            ran = opinion.ran
+            store.record_evaluation(
+                tx, job_id, reason=opinion.reason, tokens_in=ran.tokens_in, tokens_out=ran.tokens_out
+            )
+            if opinion.accepted:
+                self._work.follow(tx, StepRef(JOB, job_id, JobStep.OPEN_WORK_INVOICE))
+                return
+            self._earn_fee(tx, job)
+            ending = Ending("refused", ran=ran, output=opinion.reason)
+            self._life.move(tx, job, JobEvent.REFUSED, reason=opinion.reason, ending=ending)
+
+        def give_up(tx: Tx, _reason: str) -> None:
+            self._fail(tx, job_id, JobEvent.EVALUATION_FAILED, DebtReason.EVALUATION_FAILED, EVALUATION_FAILED)
+
+        self._work.perform(StepRef(JOB, job_id, JobStep.EVALUATE), effect=effect, finish=finish, give_up=give_up)
+
+    def open_work_invoice(self, job_id: int) -> None:
+        """Price the work, lock the price on the invoice, create it at the node; the fee is earned when the customer can go on."""
+
+        def effect(claim: Claim) -> tuple[Invoice, str]:
+            invoice = self._priced_invoice(job_id, claim)
+            try:
+                return invoice, self._invoices.ask_node(invoice, expiry_s=self._patience.invoice_expiry_s)
+            except (NodeUnavailable, OutcomeUnknown) as error:
+                raise self._be_patient(claim, error.message) from error
+
+        def finish(tx: Tx, answer: tuple[Invoice, str]) -> None:
+            job = self._lock(tx, job_id)
+            if not self._invoices.opened(tx, *answer):
+                raise IntegrityFault("the work invoice ended before it was opened")
+            self._earn_fee(tx, job)
+            self._life.move(tx, job, JobEvent.ACCEPTED)
+
+        def give_up(tx: Tx, _reason: str) -> None:
+            self._fail(tx, job_id, JobEvent.NOT_PRICED, DebtReason.NOT_PRICED, NOT_PRICED)
+
+        step = StepRef(JOB, job_id, JobStep.OPEN_WORK_INVOICE)
+        self._work.perform(step, effect=effect, finish=finish, give_up=give_up)
+
+    def _priced_invoice(self, job_id: int, claim: Claim) -> Invoice:
+        """Return the job's work invoice, priced now unless an earlier attempt has locked a price."""
+        job = self._job(job_id)
+        with self._database.transaction() as tx:
+            earlier = self._invoices.by_purpose(tx, job.owner, Purpose.WORK)
+        if earlier is not None:
+            return earlier
+        quote = self._quote(job, claim)
+        with self._database.transaction() as tx:
+            locked = self._lock(tx, job_id)
+            store.record_estimate(tx, job_id, quote[0])
+            terms = Terms(Purpose.WORK, quote[0].amount_msat, WORK_MEMO, self._patience.invoice_expiry_s, quote[1])
+            return self._invoices.intend(tx, locked.owner, terms)
+
+    def _quote(self, job: Job, claim: Claim) -> tuple[Estimate, Price]:
+        try:
+            price = self._prices.quote()
+        except NoTrustworthyPrice as error:
+            raise self._be_patient(claim, error.message) from error
+        quoted = estimate(self._rates, request_chars=len(job.request), btc_price_usd=price.usd)
+        return quoted, Price(price.usd, price.source)
+
+    def _be_patient(self, claim: Claim, why: str) -> RetryLater | StepFailed:
+        """Waiting for a price or a node is no attempt; it ends when the customer has waited long enough."""
+        if claim.age_s >= self._patience.patience_s:
+            return StepFailed(why)
+        return RetryLater(why, delay_s=min(_ASK_AGAIN_S, self._patience.patience_s), counts=False)
+
+    def _earn_fee(self, tx: Tx, job: Job) -> None:
+        amount_msat = min(job.eval_amount_msat, ledger.held(tx, job.owner))
+        ledger.earn(tx, job.owner, Account.REVENUE_EVAL, ref=f"job:{job.id}:eval", amount_msat=amount_msat)
+
+    def _fail(self, tx: Tx, job_id: int, event: JobEvent, reason: DebtReason, message: str) -> None:
+        job = self._lock(tx, job_id)
+        ledger.owe_back(tx, job.owner, reason, ref=f"job:{job.id}", amount_msat=ledger.held(tx, job.owner))
+        self._life.move(tx, job, event, error_message=message)
+        for invoice in self._invoices.of_owner(tx, job.owner).values():
+            if self._invoices.lapse(tx, invoice):
+                self._work.start(tx, StepRef(JOB, job.id, JobStep.WITHDRAW_INVOICE))
+
+    def _job(self, job_id: int) -> Job:
+        with self._database.transaction() as tx:
+            job = store.job(tx, job_id)
+        if job is None or job.state is not JobState.EVALUATING:
+            raise IntegrityFault("a job is judged while it is evaluating")
+        return job
+
+    def _lock(self, tx: Tx, job_id: int) -> Job:
+        job = store.lock_job(tx, job_id)
+        if job is None:
+            raise IntegrityFault("a step without its job")
+        return job

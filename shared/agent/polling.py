@@ -1,0 +1,96 @@
+"""Invoice polling as a chain: find due → settle → advance. With the listener stopped, it alone moves every job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import structlog
+
+from shared.agent.settlement import Settlements
+from shared.db.service import Tx
+from shared.kernel.clock import Clock
+from shared.lightning.clients.faults import LightningError
+from shared.lightning.model import CancelOutcome, Invoice, InvoiceState, NodeInvoiceState
+from shared.lightning.service import ADVANCE, SETTLE, SWEEP, Invoices, settlement_of
+from shared.work.model import Claim, StepRef
+from shared.work.service import Work
+
+log = structlog.get_logger(__name__)
+
+CALLS_IN_FLIGHT = 8
+# The node's clock and ours differ a little; the node cancels by its own.
+GRACE = timedelta(seconds=2)
+
+
+class Polling:
+    """Asks the node about invoices and lets their owners go on."""
+
+    def __init__(self, *, invoices: Invoices, settlements: Settlements, work: Work, clock: Clock) -> None:
+        self._invoices = invoices
+        self._settlements = settlements
+        self._work = work
+        self._clock = clock
+
+    def settle(self, sweep_id: int) -> None:
+        """Look up each invoice of the sweep and credit what is settled."""
+
+        def finish(tx: Tx, _nothing: None) -> None:
+            self._work.follow(tx, StepRef(SWEEP, sweep_id, ADVANCE))
+
+        self._perform(sweep_id, SETTLE, self._settle_one, finish)
+
+    def advance(self, sweep_id: int) -> None:
+        """End what lapsed: cancel at the node first, so that nobody can pay it any more, then let its owner go on."""
+
+        def finish(tx: Tx, _nothing: None) -> None:
+            self._invoices.end_sweep(tx, sweep_id)
+
+        self._perform(sweep_id, ADVANCE, self._end_if_lapsed, finish)
+
+    def withdraw(self, invoice: Invoice) -> None:
+        """Make an abandoned invoice unpayable; if it was paid before, credit it (late: it is owed back)."""
+        if self._invoices.cancel(invoice) is CancelOutcome.ALREADY_SETTLED:
+            self._settle_one(invoice)
+
+    def _perform(
+        self, sweep_id: int, name: str, each: Callable[[Invoice], None], finish: Callable[[Tx, None], None]
+    ) -> None:
+        def effect(claim: Claim) -> None:
+            with ThreadPoolExecutor(CALLS_IN_FLIGHT, thread_name_prefix="lookup") as calls:
+                for result in [calls.submit(_guarded, each, invoice) for invoice in self._invoices.in_sweep(sweep_id)]:
+                    result.result()
+                    self._work.check(claim)
+
+        self._work.perform(
+            StepRef(SWEEP, sweep_id, name),
+            effect=effect,
+            finish=finish,
+            give_up=lambda tx, _reason: self._invoices.end_sweep(tx, sweep_id),
+        )
+
+    def _settle_one(self, invoice: Invoice) -> None:
+        said = self._invoices.look_up(invoice)
+        if said is None:
+            return
+        if said.state is NodeInvoiceState.SETTLED:
+            self._settlements.settle(settlement_of(said))
+        elif said.state is NodeInvoiceState.CANCELED and invoice.state is InvoiceState.OPEN:
+            self._settlements.lapse(invoice)
+
+    def _end_if_lapsed(self, invoice: Invoice) -> None:
+        if invoice.state is not InvoiceState.OPEN or self._clock.now() < invoice.expires_at + GRACE:
+            return
+        if self._invoices.cancel(invoice) is CancelOutcome.ALREADY_SETTLED:
+            self._settle_one(invoice)
+        else:
+            self._settlements.lapse(invoice)
+
+
+def _guarded(each: Callable[[Invoice], None], invoice: Invoice) -> None:
+    """One invoice that cannot be asked about now is asked about in a later sweep; the others go on."""
+    try:
+        each(invoice)
+    except LightningError as error:
+        log.warning("invoice_not_asked", invoice=invoice.id, error=error.code)

@@ -1,0 +1,39 @@
+-- name: insert_job
+INSERT INTO jobs (public_id, request, address_hash, eval_amount_msat)
+VALUES (%(public_id)s, %(request)s, %(address_hash)s, %(eval_amount_msat)s) RETURNING *;
+
+-- name: unpaid_of_address
+SELECT count(*) AS unpaid FROM jobs
+ WHERE address_hash = %(address_hash)s AND state IN ('awaiting_eval_payment', 'awaiting_work_payment');
+
+-- name: serialize_address
+SELECT pg_advisory_xact_lock(hashtextextended('jobs:' || encode(%(address_hash)s, 'hex'), 0));
+
+-- name: job_by_public_id
+SELECT * FROM jobs WHERE public_id = %(public_id)s;
+
+-- name: job
+SELECT * FROM jobs WHERE id = %(id)s;
+
+-- name: lock_job
+SELECT * FROM jobs WHERE id = %(id)s FOR UPDATE;
+
+-- name: move_job
+UPDATE jobs SET state = %(to_state)s, ended_at = CASE WHEN %(ends)s THEN now() END,
+                reason = coalesce(%(reason)s, reason), result = coalesce(%(result)s, result),
+                error_message = coalesce(%(error_message)s, error_message)
+ WHERE id = %(id)s AND state = %(from_state)s;
+
+-- name: record_evaluation
+UPDATE jobs SET reason = %(reason)s, eval_tokens_in = %(tokens_in)s, eval_tokens_out = %(tokens_out)s WHERE id = %(id)s;
+
+-- name: record_estimate
+UPDATE jobs SET estimated_cost_usd = %(cost_usd)s, margin_pct = %(margin_pct)s, btc_price_usd = %(btc_price_usd)s WHERE id = %(id)s;
+
+-- name: record_work_payment
+UPDATE jobs SET work_amount_msat = %(paid_msat)s WHERE id = %(id)s;
+
+-- name: record_actual
+UPDATE jobs SET result = %(result)s, tokens_in = %(tokens_in)s, tokens_out = %(tokens_out)s, actual_cost_usd = %(cost_usd)s,
+                actual_charge_usd = %(charge_usd)s, charged_msat = %(charged_msat)s
+ WHERE id = %(id)s;

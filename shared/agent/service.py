@@ -1,0 +1,241 @@
+"""Jobs as their callers see them: create one, look at one. What moves them lives in `evaluation`, `execution`, `settlement`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from shared.agent import store
+from shared.agent.life import JobLife
+from shared.agent.model import (
+    ENDED,
+    JOB,
+    CostLedger,
+    Invoiced,
+    Job,
+    JobEvent,
+    JobState,
+    JobStep,
+    JobView,
+    RefundState,
+)
+from shared.db.service import Database, Tx
+from shared.events.service import Events
+from shared.kernel.derive import derive
+from shared.kernel.errors import DeadlinePassed, InvalidInput, NotFound, TooMany, Unavailable
+from shared.kernel.ids import Ids, is_public
+from shared.kernel.money import msat, whole_sats
+from shared.ledger import service as ledger
+from shared.ledger.model import DebtState
+from shared.lightning.model import Invoice, Purpose, Terms
+from shared.lightning.service import Invoices
+from shared.receipts.service import Receipts
+from shared.work.model import RetryLater, StepRef
+from shared.work.service import Work
+
+NO_INVOICE = "The invoice could not be created in time; nothing was charged."
+EVAL_MEMO = "Evaluation fee"
+WORK_MEMO = "Work"
+ZERO = Decimal(0)
+_ASK_AGAIN_S = 1.0
+
+
+@dataclass(frozen=True)
+class JobTerms:
+    """What a job may ask for and costs to judge. `invoice_wait_s`, `nudge_wait_s`: seconds a web call may wait."""
+
+    eval_fee_sats: int
+    max_request_chars: int
+    max_unpaid_invoices: int
+    invoice_expiry_s: int
+    invoice_wait_s: float
+    nudge_wait_s: float = 2.0
+
+
+class Jobs:
+    """The paid agent's front desk."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        terms: JobTerms,
+        life: JobLife,
+        invoices: Invoices,
+        receipts: Receipts,
+        events: Events,
+        work: Work,
+        ids: Ids,
+        secret_key: bytes,
+    ) -> None:
+        self._database = database
+        self._terms = terms
+        self._life = life
+        self._invoices = invoices
+        self._receipts = receipts
+        self._events = events
+        self._work = work
+        self._ids = ids
+        self._secret_key = secret_key
+
+    def create(self, request: str, *, address: str) -> JobView:
+        """Create a job and wait for its evaluation invoice.
+
+        Raises `InvalidInput` (empty or above the character limit), `TooMany` (unpaid jobs of this address), `DeadlinePassed`
+        where no invoice came in time: the job has then failed and its invoice is withdrawn at the node, so nothing
+        unseen can be paid.
+        """
+        self._check(request)
+        with self._database.transaction() as tx:
+            job = self._insert(tx, request, address_hash=self._address_hash(address))
+        view = self._events.wait(job.owner, look=lambda: self._opened(job.id), deadline_s=self._terms.invoice_wait_s)
+        if view is not None:
+            return view
+        return self._abandon(job)
+
+    def get(self, public_id: str) -> JobView:
+        """Return a job. One that waits for a payment has the node asked first, so a caller alone can drive a paid job."""
+        view = self._view_by_public_id(public_id)
+        if view.job.state in (JobState.AWAITING_EVAL_PAYMENT, JobState.AWAITING_WORK_PAYMENT):
+            self._invoices.nudge(view.job.owner, patience_s=self._terms.nudge_wait_s)
+            view = self._view_by_public_id(public_id)
+        return view
+
+    def open_eval_invoice(self, job_id: int) -> None:
+        """Create the evaluation invoice at the node. First link of a job's first chain."""
+
+        def effect(_claim: object) -> tuple[Invoice, str] | None:
+            with self._database.transaction() as tx:
+                job = store.job(tx, job_id)
+                invoice = self._invoices.by_purpose(tx, job.owner, Purpose.EVAL) if job else None
+            if job is None or invoice is None or job.state is not JobState.AWAITING_EVAL_PAYMENT:
+                return None
+            try:
+                return invoice, self._invoices.ask_node(invoice, expiry_s=self._terms.invoice_expiry_s)
+            except Unavailable as error:  # the caller waits for a while; after that the job is abandoned or lapses
+                raise RetryLater(error.message, delay_s=_ASK_AGAIN_S, counts=False) from error
+
+        def finish(tx: Tx, answer: tuple[Invoice, str] | None) -> None:
+            if answer is not None and self._invoices.opened(tx, *answer):
+                self._events.append(tx, answer[0].owner, "eval invoice opened")
+
+        def give_up(tx: Tx, _reason: str) -> None:
+            job = store.lock_job(tx, job_id)
+            if job is not None and job.state is JobState.AWAITING_EVAL_PAYMENT:
+                self._life.move(tx, job, JobEvent.ABANDONED, error_message=NO_INVOICE)
+                self._withdraw(tx, job)
+
+        self._work.perform(
+            StepRef(JOB, job_id, JobStep.OPEN_EVAL_INVOICE), effect=effect, finish=finish, give_up=give_up
+        )
+
+    # -- creation
+
+    def _check(self, request: str) -> None:
+        limit = self._terms.max_request_chars
+        if not request.strip():
+            raise InvalidInput("request must not be empty", field="request")
+        if len(request) > limit:
+            raise InvalidInput(f"request exceeds the character limit of {limit}", field="request")
+        if "\x00" in request:
+            raise InvalidInput("request must not hold a NUL character", field="request")
+
+    def _insert(self, tx: Tx, request: str, *, address_hash: bytes) -> Job:
+        if store.unpaid_of_address(tx, address_hash) >= self._terms.max_unpaid_invoices:
+            raise TooMany("too many unpaid invoices from this address: pay one or let it expire", retry_after_s=60)
+        job = store.insert_job(
+            tx,
+            public_id=self._ids.public(JOB),
+            request=request,
+            address_hash=address_hash,
+            eval_amount_msat=msat(self._terms.eval_fee_sats),
+        )
+        self._events.append(tx, job.owner, "created", moved=("", job.state))
+        self._invoices.intend(
+            tx, job.owner, Terms(Purpose.EVAL, job.eval_amount_msat, EVAL_MEMO, self._terms.invoice_expiry_s)
+        )
+        self._work.start(tx, StepRef(JOB, job.id, JobStep.OPEN_EVAL_INVOICE))
+        return job
+
+    def _opened(self, job_id: int) -> JobView | None:
+        with self._database.transaction() as tx:
+            job = store.job(tx, job_id)
+            view = None if job is None else self._view(tx, job)
+        if view is not None and view.job.state is JobState.FAILED:
+            raise DeadlinePassed(NO_INVOICE, retry_after_s=5)
+        return view if view is not None and view.eval_invoice is not None else None
+
+    def _abandon(self, job: Job) -> JobView:
+        """Take the job back, unless its invoice came in at the last moment."""
+        with self._database.transaction() as tx:
+            current = store.lock_job(tx, job.id) or job
+            view = self._view(tx, current)
+            if view.eval_invoice is not None and current.state is not JobState.FAILED:
+                return view
+            if current.state is JobState.AWAITING_EVAL_PAYMENT:
+                self._life.move(tx, current, JobEvent.ABANDONED, error_message=NO_INVOICE)
+                self._withdraw(tx, current)
+        raise DeadlinePassed(NO_INVOICE, retry_after_s=5)
+
+    def _withdraw(self, tx: Tx, job: Job) -> None:
+        for invoice in self._invoices.of_owner(tx, job.owner).values():
+            self._invoices.lapse(tx, invoice)
+        self._work.start(tx, StepRef(JOB, job.id, JobStep.WITHDRAW_INVOICE))
+
+    def _address_hash(self, address: str) -> bytes:
+        return derive(self._secret_key, "address", address.encode())
+
+    # -- views
+
+    def _view_by_public_id(self, public_id: str) -> JobView:
+        if not is_public(public_id, JOB):
+            raise NotFound("job not found")
+        with self._database.transaction() as tx:
+            job = store.job_by_public_id(tx, public_id)
+            if job is None:
+                raise NotFound("job not found")
+            return self._view(tx, job)
+
+    def _view(self, tx: Tx, job: Job) -> JobView:
+        invoices = self._invoices.of_owner(tx, job.owner)
+        debts = ledger.debts(tx, job.owner)
+        refund_sats = whole_sats(sum(debt.amount_msat for debt in debts))
+        open_msat = sum(debt.amount_msat for debt in debts if debt.state is DebtState.OPEN)
+        state = RefundState.NOT_APPLICABLE
+        if refund_sats:
+            state = RefundState.PENDING if whole_sats(open_msat) else RefundState.PAID
+        return JobView(
+            job=job,
+            eval_invoice=_invoiced(invoices.get(Purpose.EVAL)),
+            work_invoice=_invoiced(invoices.get(Purpose.WORK)),
+            cost=_cost(job, refund_sats=refund_sats, refund_state=state),
+            refund_sats=refund_sats,
+            receipt_id=self._receipts.id_of(tx, job.owner) if job.state in ENDED else None,
+        )
+
+
+def _invoiced(invoice: Invoice | None) -> Invoiced | None:
+    if invoice is None or invoice.payment_request is None:
+        return None
+    return Invoiced(invoice.payment_request, whole_sats(invoice.amount_msat), invoice.expires_at)
+
+
+def _cost(job: Job, *, refund_sats: int, refund_state: RefundState) -> CostLedger | None:
+    """The contract's cost ledger: of a complete job, and of a failed one that is owed something."""
+    owed_after_failure = job.state is JobState.FAILED and refund_sats > 0
+    if job.state is not JobState.COMPLETE and not owed_after_failure:
+        return None
+    estimate, actual = job.estimate, job.actual
+    return CostLedger(
+        tokens_in=actual.tokens_in if actual else 0,
+        tokens_out=actual.tokens_out if actual else 0,
+        cost_usd=actual.cost_usd if actual else ZERO,
+        charge_usd=actual.charge_usd if actual else ZERO,
+        estimated_cost_usd=estimate.cost_usd if estimate else ZERO,
+        actual_sats=whole_sats(actual.charged_msat) if actual else 0,
+        work_sats=whole_sats(job.paid_work_msat or 0),
+        refund_sats=refund_sats,
+        refund_state=refund_state,
+        margin_pct=estimate.margin_pct if estimate else None,
+        btc_price_usd=estimate.btc_price_usd if estimate else None,
+    )

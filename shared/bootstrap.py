@@ -1,0 +1,290 @@
+"""The composition root: settings in, a container of working parts out. The only place where parts meet.
+
+Parts are built on first use, so that a process imports and connects to only what its role needs: a web process never
+imports grpc (a test says so), a relay never builds a model client.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from enum import StrEnum
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from config.logging import configure_logging
+from config.settings import Settings, SettingsError
+from shared.agent.life import JobLife
+from shared.agent.pricing import Rates
+from shared.agent.service import Jobs, JobTerms
+from shared.agent.settlement import Settlements
+from shared.db.migrations import require_current
+from shared.db.service import Database
+from shared.events.client import Bus, connect
+from shared.events.service import Events
+from shared.kernel import failpoints
+from shared.kernel.clock import Clock, SystemClock
+from shared.kernel.ids import Ids
+from shared.kernel.signing import SigningKey
+from shared.lightning.service import Invoices
+from shared.receipts.log import EpochRules, Log, LogSigner
+from shared.receipts.model import WITNESS
+from shared.receipts.reading import Reading
+from shared.receipts.service import Receipts
+from shared.work.service import Work, WorkLimits
+
+if TYPE_CHECKING:
+    from shared.agent.evaluation import Evaluation
+    from shared.agent.execution import Execution
+    from shared.agent.model_access import ModelDesk
+    from shared.agent.polling import Polling
+    from shared.lightning.clients.lnd import LndClient
+    from shared.receipts.anchoring import Anchoring
+
+
+class Role(StrEnum):
+    """What a process is for."""
+
+    WEB = "web"
+    RELAY = "relay"
+    WORKER = "worker"
+    LISTENER = "invoices"
+    BEAT = "beat"
+    CLI = "cli"
+
+
+TALKS_TO_NODE = frozenset({Role.WORKER, Role.LISTENER, Role.CLI})
+
+
+def build(settings: Settings, role: Role) -> Container:
+    """Return the container of one process. Connects to nothing yet."""
+    return Container(settings, role)
+
+
+def start(environment: Mapping[str, str], role: Role) -> Container:
+    """Begin a process: read settings, configure logs, arm failpoints, refuse a wrong schema.
+
+    Raises `SystemExit` with every missing setting named, `SchemaMismatch` where the database is not at this code's schema.
+    """
+    try:
+        settings = Settings.load(environment)
+    except SettingsError as error:
+        raise SystemExit("cannot start:\n  " + "\n  ".join(error.faults)) from None
+    configure_logging(role=role, level=settings.log_level)
+    failpoints.arm(environment.get("FAILPOINTS", ""))
+    require_current(settings.database_url)
+    return build(settings, role)
+
+
+def start_from_environment(role: Role) -> Container:
+    """Begin a process from this machine's environment, the one place that reads it."""
+    return start(os.environ, role)
+
+
+class Container:
+    """Every part of the product, wired once."""
+
+    def __init__(self, settings: Settings, role: Role) -> None:
+        self.settings = settings
+        self.role = role
+        self.clock: Clock = SystemClock()
+        self.ids = Ids()
+
+    # -- engine
+
+    @cached_property
+    def database(self) -> Database:
+        """The pool; opened on first use, so after any fork."""
+        settings = self.settings
+        return Database(
+            settings.database_url, pool_size=settings.database_pool_size, application_name=f"lucid-{self.role}"
+        )
+
+    @cached_property
+    def bus(self) -> Bus:
+        """Announcements over Redis."""
+        return Bus(connect(self.settings.redis_events_url))
+
+    @cached_property
+    def events(self) -> Events:
+        """Owners' event streams."""
+        return Events(self.database, self.bus, clock=self.clock)
+
+    @cached_property
+    def work(self) -> Work:
+        """Steps, outbox, leases."""
+        settings = self.settings
+        limits = WorkLimits(settings.lease_s, settings.rescue_after_s, settings.max_attempts)
+        return Work(self.database, limits, nudge=self.bus.nudge_relay)
+
+    # -- proof
+
+    @cached_property
+    def receipts(self) -> Receipts:
+        """The notary."""
+        return Receipts(
+            signer=SigningKey.from_seed(self.settings.receipt_signing_key),
+            secret_key=self.settings.secret_key,
+            ids=self.ids,
+            clock=self.clock,
+            work=self.work,
+        )
+
+    @cached_property
+    def log_signer(self) -> LogSigner:
+        """Signs checkpoints."""
+        return LogSigner(self.settings.log_origin, self.settings.log_signing_key)
+
+    @cached_property
+    def log(self) -> Log:
+        """The sequencer and the epochs."""
+        settings = self.settings
+        targets = (WITNESS,) if settings.witness_url else ()
+        rules = EpochRules(settings.epoch_max_receipts, settings.epoch_max_age_s, targets)
+        return Log(self.database, signer=self.log_signer, rules=rules, ids=self.ids, work=self.work)
+
+    @cached_property
+    def anchoring(self) -> Anchoring:
+        """Has closed epochs vouched for."""
+        from shared.receipts.anchoring import Anchoring
+        from shared.receipts.anchors.witness import WitnessClient
+
+        settings = self.settings
+        witness = WitnessClient(settings.witness_url, settings.witness_key) if settings.witness_url else None
+        return Anchoring(self.database, witness=witness, work=self.work)
+
+    @cached_property
+    def reading(self) -> Reading:
+        """The public reading room of receipts and log."""
+        return Reading(self.database, signer=self.log_signer, witness_key=self.settings.witness_key)
+
+    # -- money
+
+    @cached_property
+    def node(self) -> LndClient:
+        """The merchant's Lightning node, with the macaroon for invoices."""
+        from shared.lightning.clients.lnd import LndClient
+
+        settings = self.settings
+        return LndClient(settings.lnd_grpc, settings.lnd_tls_cert, settings.lnd_macaroon_invoices)
+
+    @cached_property
+    def invoices(self) -> Invoices:
+        """The invoice desk."""
+        return Invoices(
+            self.database,
+            events=self.events,
+            work=self.work,
+            ids=self.ids,
+            secret_key=self.settings.secret_key,
+            node=self.node if self.role in TALKS_TO_NODE else None,
+        )
+
+    # -- the paid agent
+
+    @cached_property
+    def rates(self) -> Rates:
+        """What work costs."""
+        settings = self.settings
+        return Rates(
+            input_usd_per_mtok=settings.input_usd_per_mtok,
+            output_usd_per_mtok=settings.output_usd_per_mtok,
+            infra_usd=settings.infra_usd,
+            margin_pct=settings.margin_pct,
+            max_output_tokens=settings.max_output_tokens,
+        )
+
+    @cached_property
+    def job_life(self) -> JobLife:
+        """Moves jobs."""
+        return JobLife(events=self.events, invoices=self.invoices, receipts=self.receipts)
+
+    @cached_property
+    def jobs(self) -> Jobs:
+        """The front desk of jobs."""
+        settings = self.settings
+        terms = JobTerms(
+            eval_fee_sats=settings.eval_fee_sats,
+            max_request_chars=settings.max_request_chars,
+            max_unpaid_invoices=settings.max_unpaid_invoices,
+            invoice_expiry_s=settings.invoice_expiry_s,
+            invoice_wait_s=settings.invoice_wait_s,
+        )
+        return Jobs(
+            self.database,
+            terms=terms,
+            life=self.job_life,
+            invoices=self.invoices,
+            receipts=self.receipts,
+            events=self.events,
+            work=self.work,
+            ids=self.ids,
+            secret_key=settings.secret_key,
+        )
+
+    @cached_property
+    def settlements(self) -> Settlements:
+        """The only way in which a settled invoice becomes money."""
+        return Settlements(self.database, invoices=self.invoices, life=self.job_life, work=self.work)
+
+    @cached_property
+    def polling(self) -> Polling:
+        """Invoice polling."""
+        from shared.agent.polling import Polling
+
+        return Polling(invoices=self.invoices, settlements=self.settlements, work=self.work, clock=self.clock)
+
+    @cached_property
+    def models(self) -> ModelDesk:
+        """The upstream model behind the paid agent."""
+        from shared.agent.model_access import ModelDesk
+        from shared.llm.clients.openai import Upstream
+
+        settings = self.settings
+        upstream = Upstream(
+            settings.openai_base_url,
+            settings.openai_api_key,
+            first_token_s=settings.llm_first_token_s,
+            deadline_s=settings.llm_deadline_s,
+            clock=self.clock,
+        )
+        return ModelDesk(
+            upstream,
+            upstream_name=settings.openai_base_url,
+            eval_model=settings.eval_model,
+            work_model=settings.work_model,
+            check=self.work.check,
+        )
+
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        """From a paid fee to a work invoice."""
+        from shared.agent.evaluation import Evaluation, InvoicePatience
+        from shared.lightning.clients.price import PriceFeeds
+
+        settings = self.settings
+        return Evaluation(
+            self.database,
+            life=self.job_life,
+            work=self.work,
+            invoices=self.invoices,
+            models=self.models,
+            prices=PriceFeeds(settings.btc_price_feeds, clock=self.clock, max_age_s=settings.btc_price_max_age_s),
+            rates=self.rates,
+            patience=InvoicePatience(settings.price_patience_s, settings.invoice_expiry_s),
+        )
+
+    @cached_property
+    def execution(self) -> Execution:
+        """From paid work to a result."""
+        from shared.agent.execution import Execution
+
+        return Execution(
+            self.database,
+            life=self.job_life,
+            work=self.work,
+            models=self.models,
+            rates=self.rates,
+            invoices=self.invoices,
+            polling=self.polling,
+        )

@@ -1,0 +1,1 @@
+"""Idempotency keys: the same key and the same request give the same answer, once."""

@@ -1,0 +1,66 @@
+"""What the product does with money, one verb a function. Every function runs in the caller's open transaction.
+
+The unique (kind, ref) of an entry is the guard against doing it twice: a repeated call moves nothing and returns False.
+"""
+
+from __future__ import annotations
+
+from shared.db.service import Tx
+from shared.kernel.errors import IntegrityFault
+from shared.kernel.owner import Owner
+from shared.ledger import store
+from shared.ledger.model import Account, Debt, DebtReason, DebtState, Line
+
+
+def receive(tx: Tx, owner: Owner, *, ref: str, amount_msat: int) -> bool:
+    """Book a settled invoice: our node has `amount_msat` more, and it is the owner's. `ref` names the payment."""
+    lines = (Line(Account.NODE, amount_msat), Line(Account.CUSTOMER, -amount_msat, owner))
+    return store.post(tx, "receive", ref, lines) is not None
+
+
+def earn(tx: Tx, owner: Owner, revenue: Account, *, ref: str, amount_msat: int) -> bool:
+    """Turn part of what the owner paid into revenue. `ref` names what was delivered."""
+    lines = (Line(Account.CUSTOMER, amount_msat, owner), Line(revenue, -amount_msat))
+    if store.post(tx, "earn", ref, lines) is None:
+        return False
+    _require_covered(tx, owner)
+    return True
+
+
+def owe_back(tx: Tx, owner: Owner, reason: DebtReason, *, ref: str, amount_msat: int) -> bool:
+    """Turn part of what the owner paid into a debt. An amount of 0 owes nothing and posts nothing."""
+    if amount_msat == 0:
+        return False
+    lines = (Line(Account.CUSTOMER, amount_msat, owner), Line(Account.DEBTS_PAYABLE, -amount_msat, owner))
+    entry_id = store.post(tx, "owe", f"{reason}:{ref}", lines)
+    if entry_id is None:
+        return False
+    store.owe(tx, owner, reason, ref=ref, amount_msat=amount_msat, entry_id=entry_id)
+    _require_covered(tx, owner)
+    return True
+
+
+def held(tx: Tx, owner: Owner) -> int:
+    """Return what the owner paid and nobody has earned or owed back yet, millisatoshi."""
+    return -store.balance(tx, Account.CUSTOMER, owner)
+
+
+def debts(tx: Tx, owner: Owner) -> list[Debt]:
+    """Return the owner's debts, oldest first."""
+    return store.debts(tx, owner)
+
+
+def owed(tx: Tx, owner: Owner) -> int:
+    """Return the sum of the owner's open debts, millisatoshi."""
+    return sum(debt.amount_msat for debt in debts(tx, owner) if debt.state is DebtState.OPEN)
+
+
+def totals(tx: Tx) -> dict[Account, int]:
+    """Return each account's sum, millisatoshi."""
+    return store.totals(tx)
+
+
+def _require_covered(tx: Tx, owner: Owner) -> None:
+    """Refuse to have moved more than the owner paid. The caller holds the owner's row lock."""
+    if held(tx, owner) < 0:
+        raise IntegrityFault(f"more was moved than this {owner.kind} had paid")

@@ -1,0 +1,76 @@
+-- name: insert
+INSERT INTO invoices (owner_kind, owner_id, purpose, preimage_salt, payment_hash, amount_msat, memo, btc_price_usd, price_source, expires_at,
+                      next_check)
+VALUES (%(kind)s, %(id)s, %(purpose)s, %(preimage_salt)s, %(payment_hash)s, %(amount_msat)s, %(memo)s, %(btc_price_usd)s, %(price_source)s,
+        now() + make_interval(secs => %(expiry_s)s), now() + interval '2 s')
+ON CONFLICT ON CONSTRAINT invoices_once DO NOTHING;
+
+-- name: of_owner
+SELECT * FROM invoices WHERE owner_kind = %(kind)s AND owner_id = %(id)s ORDER BY id;
+
+-- name: by_purpose
+SELECT * FROM invoices WHERE owner_kind = %(kind)s AND owner_id = %(id)s AND purpose = %(purpose)s;
+
+-- name: by_hash
+SELECT * FROM invoices WHERE payment_hash = %(payment_hash)s;
+
+-- name: by_id
+SELECT * FROM invoices WHERE id = %(invoice_id)s;
+
+-- name: opened
+UPDATE invoices SET payment_request = %(payment_request)s
+ WHERE id = %(invoice_id)s AND state = 'open' AND (payment_request IS NULL OR payment_request = %(payment_request)s);
+
+-- name: settled
+-- The one statement that makes an invoice money: it succeeds once, from `open` or, late, from `expired`.
+UPDATE invoices SET state = 'settled', late = (state = 'expired'), settled_at = %(settled_at)s, paid_msat = %(paid_msat)s,
+                    settle_index = %(settle_index)s, sweep_id = NULL
+ WHERE id = %(invoice_id)s AND state IN ('open', 'expired')
+RETURNING *;
+
+-- name: lapsed
+UPDATE invoices SET state = 'expired', next_check = now() + interval '30 s', checks = 0, sweep_id = NULL
+ WHERE id = %(invoice_id)s AND state = 'open' RETURNING id;
+
+-- name: cursor
+SELECT settle_index FROM settle_cursor;
+
+-- name: move_cursor
+UPDATE settle_cursor SET settle_index = greatest(settle_index, %(settle_index)s);
+
+-- name: insert_sweep
+INSERT INTO sweeps (reason) VALUES (%(reason)s) RETURNING id;
+
+-- name: anything_due
+SELECT EXISTS (SELECT 1 FROM invoices WHERE state = 'open' AND next_check <= now())
+    OR EXISTS (SELECT 1 FROM invoices WHERE state = 'expired' AND next_check <= now() AND expires_at > now() - interval '1 day') AS due;
+
+-- name: take_due
+-- An expired invoice is watched for a day more: a payment accepted before expiry may settle after it.
+WITH due AS MATERIALIZED (
+  SELECT id FROM invoices
+   WHERE next_check <= now() AND (state = 'open' OR (state = 'expired' AND expires_at > now() - interval '1 day'))
+   ORDER BY next_check LIMIT 200 FOR UPDATE SKIP LOCKED)
+UPDATE invoices SET checks = checks + 1, sweep_id = %(sweep_id)s,
+       next_check = now() + CASE state WHEN 'open' THEN least(60, 2 ^ least(checks, 6)) ELSE least(3600, 30 * 2 ^ least(checks, 7)) END
+                          * (0.8 + 0.4 * random()) * interval '1 s'
+  FROM due WHERE invoices.id = due.id;
+
+-- name: assign_to_sweep
+-- A GET's nudge: at most one a second for each invoice, however many ask.
+UPDATE invoices SET sweep_id = %(sweep_id)s, next_check = now() + interval '1 s'
+ WHERE owner_kind = %(kind)s AND owner_id = %(id)s AND state = 'open' AND payment_request IS NOT NULL
+   AND (sweep_id IS NULL OR next_check <= now());
+
+-- name: nudgeable
+SELECT EXISTS (SELECT 1 FROM invoices WHERE owner_kind = %(kind)s AND owner_id = %(id)s AND state = 'open'
+                  AND payment_request IS NOT NULL AND (sweep_id IS NULL OR next_check <= now())) AS nudgeable;
+
+-- name: in_sweep
+SELECT * FROM invoices WHERE sweep_id = %(sweep_id)s ORDER BY id;
+
+-- name: leave_sweep
+UPDATE invoices SET sweep_id = NULL WHERE sweep_id = %(sweep_id)s;
+
+-- name: prune_sweeps
+DELETE FROM sweeps WHERE created_at < now() - interval '1 hour';

@@ -1,0 +1,1 @@
+"""Clients of model APIs. The only place that knows the `openai` package."""

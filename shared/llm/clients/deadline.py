@@ -1,0 +1,127 @@
+"""Deadlines that hold while a response trickles.
+
+An HTTP client's read timeout starts anew with every read, so an upstream that sends a comment a second never meets it.
+Here each socket operation gets what is left of the call instead: no thread watches, and no read outlives the call.
+Name resolution is the one step that can't be bounded.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import httpcore2
+import httpx2
+
+from shared.kernel.clock import Clock
+
+_KEPT_ALIVE = 32
+_KEPT_ALIVE_S = 30.0
+_SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
+
+
+class CallLimits:
+    """When the next thing must have come: the first token, then the end, then the usage. All in monotonic seconds."""
+
+    def __init__(self, clock: Clock, *, first_token_s: float, deadline_s: float) -> None:
+        self._clock = clock
+        self._started = clock.monotonic()
+        self._end = self._started + deadline_s
+        self._by = min(self._end, self._started + first_token_s)
+        self._complete = False
+
+    def elapsed_ms(self) -> int:
+        """Return whole milliseconds since the call began."""
+        return int((self._clock.monotonic() - self._started) * 1000)
+
+    def remaining_s(self) -> float:
+        """Return seconds left for what is due next; zero or less once it is late."""
+        return self._by - self._clock.monotonic()
+
+    def allow_whole_deadline(self) -> None:
+        """The first token is here: from now on only the end is due."""
+        self._by = self._end
+
+    def allow_only_usage(self, seconds: float) -> None:
+        """The answer is complete: what is still to come may take `seconds`, counted once."""
+        if not self._complete:
+            self._complete = True
+            self._by = min(self._end, self._clock.monotonic() + seconds)
+
+    @contextmanager
+    def enforced(self) -> Iterator[None]:
+        """Bound every socket operation that this thread does inside."""
+        token = _CURRENT.set(self)
+        try:
+            yield
+        finally:
+            _CURRENT.reset(token)
+
+
+_CURRENT: ContextVar[CallLimits | None] = ContextVar("call_limits", default=None)
+
+
+def _bounded(timeout_s: float | None, late: type[Exception]) -> float | None:
+    limits = _CURRENT.get()
+    if limits is None:
+        return timeout_s
+    remaining_s = limits.remaining_s()
+    if remaining_s <= 0:
+        raise late("the call's deadline has passed")
+    return remaining_s if timeout_s is None else min(timeout_s, remaining_s)
+
+
+class _LimitedStream(httpcore2.NetworkStream):
+    def __init__(self, inner: httpcore2.NetworkStream) -> None:
+        self._inner = inner
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._inner.read(max_bytes, _bounded(timeout, httpcore2.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._inner.write(buffer, _bounded(timeout, httpcore2.WriteTimeout))
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore2.NetworkStream:
+        bounded = _bounded(timeout, httpcore2.ConnectTimeout)
+        return _LimitedStream(self._inner.start_tls(ssl_context, server_hostname, bounded))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._inner.get_extra_info(info)
+
+
+class _LimitedBackend(httpcore2.SyncBackend):
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[_SocketOption] | None = None,
+    ) -> httpcore2.NetworkStream:
+        bounded = _bounded(timeout, httpcore2.ConnectTimeout)
+        return _LimitedStream(super().connect_tcp(host, port, bounded, local_address, socket_options))
+
+
+class LimitedTransport(httpx2.HTTPTransport):
+    """httpx2's own transport over sockets that keep to the current `CallLimits`. No limit on connections at once.
+
+    A transport of one's own takes no proxy from the environment.
+    """
+
+    def __init__(self) -> None:
+        # Not the base class's constructor: all it does is build the pool, and it can't be given a network backend.
+        self._pool = httpcore2.ConnectionPool(
+            ssl_context=httpx2.create_ssl_context(),
+            max_connections=None,
+            max_keepalive_connections=_KEPT_ALIVE,
+            keepalive_expiry=_KEPT_ALIVE_S,
+            network_backend=_LimitedBackend(),
+        )

@@ -1,0 +1,126 @@
+-- name: register_key
+INSERT INTO signer_keys (kid, public_key, valid_from_index) SELECT %(kid)s, %(public_key)s, size FROM log_state
+ON CONFLICT (kid) DO NOTHING;
+
+-- name: keys
+SELECT kid, public_key, valid_from_index, valid_to_index FROM signer_keys ORDER BY created_at, kid;
+
+-- name: next_seq
+INSERT INTO tenants (tenant, last_seq) VALUES (%(tenant)s, 1)
+ON CONFLICT (tenant) DO UPDATE SET last_seq = tenants.last_seq + 1 RETURNING last_seq;
+
+-- name: insert_receipt
+INSERT INTO receipts (receipt_id, owner_kind, owner_id, kind, tenant, tenant_seq, body, receipt_hash, signature, signer_kid, issued_at)
+VALUES (%(receipt_id)s, %(owner_kind)s, %(owner_id)s, %(kind)s, %(tenant)s, %(tenant_seq)s, %(body)s, %(receipt_hash)s, %(signature)s,
+        %(signer_kid)s, %(issued_at)s);
+
+-- name: insert_salt
+INSERT INTO receipt_salts (receipt_id, field, salt) VALUES (%(receipt_id)s, %(field)s, %(salt)s);
+
+-- name: salts
+SELECT field, salt FROM receipt_salts WHERE receipt_id = %(receipt_id)s;
+
+-- name: id_of
+SELECT receipt_id FROM receipts WHERE owner_kind = %(owner_kind)s AND owner_id = %(owner_id)s ORDER BY id LIMIT 1;
+
+-- name: by_id
+SELECT * FROM receipts WHERE receipt_id = %(receipt_id)s;
+
+-- name: by_hash
+SELECT * FROM receipts WHERE receipt_hash = %(receipt_hash)s;
+
+-- name: hashes
+SELECT leaf_index, receipt_hash FROM receipts WHERE leaf_index >= %(first)s AND leaf_index < %(end)s ORDER BY leaf_index;
+
+-- name: become_sequencer
+SELECT pg_try_advisory_xact_lock(72610002) AS mine;
+
+-- name: lock_log
+SELECT size, peaks FROM log_state FOR UPDATE;
+
+-- name: log_size
+SELECT size FROM log_state;
+
+-- name: pending
+SELECT id, receipt_hash FROM receipts WHERE leaf_index IS NULL ORDER BY id LIMIT %(batch)s;
+
+-- name: integrate
+UPDATE receipts SET leaf_index = numbered.leaf_index
+  FROM unnest(%(ids)s::bigint[], %(leaf_indexes)s::bigint[]) AS numbered (id, leaf_index)
+ WHERE receipts.id = numbered.id AND receipts.leaf_index IS NULL;
+
+-- name: copy_nodes
+COPY log_nodes (pos, hash) FROM STDIN;
+
+-- name: nodes
+SELECT pos, hash FROM log_nodes WHERE pos = ANY(%(positions)s);
+
+-- name: grow_log
+UPDATE log_state SET size = %(size)s, peaks = %(peaks)s, updated_at = now();
+
+-- name: insert_checkpoint
+INSERT INTO checkpoints (size, root, note) VALUES (%(size)s, %(root)s, %(note)s) ON CONFLICT (size) DO NOTHING;
+
+-- name: newest_checkpoint
+SELECT size, root, note FROM checkpoints ORDER BY size DESC LIMIT 1;
+
+-- name: checkpoint
+SELECT size, root, note FROM checkpoints WHERE size = %(size)s;
+
+-- name: open_first_epoch
+INSERT INTO epochs (number, epoch_id, start_size)
+SELECT 1, %(epoch_id)s, 0 WHERE NOT EXISTS (SELECT 1 FROM epochs) ON CONFLICT DO NOTHING;
+
+-- name: lock_open_epoch
+SELECT *, extract(epoch FROM now() - opened_at) AS age_s FROM epochs WHERE state = 'open' FOR UPDATE;
+
+-- name: close_epoch
+UPDATE epochs SET state = 'closed', end_size = %(end_size)s, root = %(root)s, closed_at = now()
+ WHERE number = %(number)s AND state = 'open';
+
+-- name: open_epoch
+INSERT INTO epochs (number, epoch_id, start_size) VALUES (%(number)s, %(epoch_id)s, %(start_size)s);
+
+-- name: epochs
+SELECT * FROM epochs ORDER BY number DESC;
+
+-- name: epoch_by_id
+SELECT * FROM epochs WHERE epoch_id = %(epoch_id)s;
+
+-- name: epoch_of_leaf
+SELECT * FROM epochs WHERE start_size <= %(leaf_index)s AND (end_size IS NULL OR end_size > %(leaf_index)s) ORDER BY number LIMIT 1;
+
+-- name: open_epoch_now
+SELECT * FROM epochs WHERE state = 'open';
+
+-- name: intend_anchor
+INSERT INTO anchors (target, size, request) VALUES (%(target)s, %(size)s, %(request)s)
+ON CONFLICT ON CONSTRAINT anchors_once DO NOTHING RETURNING id;
+
+-- name: anchor
+SELECT * FROM anchors WHERE id = %(id)s;
+
+-- name: covering_anchor
+SELECT * FROM anchors WHERE target = %(target)s AND state = 'final' AND size >= %(size)s ORDER BY size LIMIT 1;
+
+-- name: last_final_size
+SELECT coalesce(max(size), 0) AS size FROM anchors WHERE target = %(target)s AND state = 'final';
+
+-- name: anchor_is_final
+UPDATE anchors SET state = 'final', evidence = %(evidence)s, fault = NULL, tries = tries + 1, ended_at = now()
+ WHERE id = %(id)s AND state = 'intended';
+
+-- name: anchor_failed
+UPDATE anchors SET state = 'failed', fault = %(fault)s, ended_at = now() WHERE id = %(id)s AND state IN ('intended', 'submitted');
+
+-- name: anchor_tried
+UPDATE anchors SET tries = tries + 1, fault = %(fault)s WHERE id = %(id)s AND state = 'intended';
+
+-- name: anchors_of_sizes
+SELECT * FROM anchors WHERE size = ANY(%(sizes)s) ORDER BY size, target;
+
+-- name: receipt_count
+SELECT count(*) AS receipts FROM receipts;
+
+-- name: last_anchor_at
+SELECT max(ended_at) AS ended_at FROM anchors WHERE state = 'final';

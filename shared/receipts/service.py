@@ -1,0 +1,137 @@
+"""Issue receipts: numbered per tenant, canonical, signed, in the transaction that ends the work they are for."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from shared.db.service import Tx
+from shared.kernel.canonical_json import canonical_bytes, jcs
+from shared.kernel.clock import Clock
+from shared.kernel.commitments import commit
+from shared.kernel.derive import derive
+from shared.kernel.ids import Ids
+from shared.kernel.owner import Owner
+from shared.kernel.signing import SigningKey
+from shared.receipts import store
+from shared.receipts.model import Draft, Paid, Ran, Receipt
+from shared.work.model import StepRef
+from shared.work.service import Work
+
+SCHEMA_VERSION = "1"
+LOG = "log"
+INTEGRATE = "integrate"
+NO_POLICY_HASH = hashlib.sha256(jcs({"policy_version": "1.0"})).hexdigest()
+
+
+class Receipts:
+    """The notary. `secret_key` hides tenants; `signer` is the receipt key, never the log's."""
+
+    def __init__(self, *, signer: SigningKey, secret_key: bytes, ids: Ids, clock: Clock, work: Work) -> None:
+        self._signer = signer
+        self._secret_key = secret_key
+        self._ids = ids
+        self._clock = clock
+        self._work = work
+
+    def issue(self, tx: Tx, draft: Draft) -> str:
+        """Number, sign and store a receipt, and ring the sequencer; return its id.
+
+        One receipt per (owner, kind): a second one violates a constraint, which is a bug of the caller.
+        """
+        receipt_id = self._ids.public("run")
+        tenant = derive(self._secret_key, "tenant", draft.tenant.encode()).hex()
+        tenant_seq = store.next_seq(tx, tenant)
+        salts = {
+            name: self._ids.random(32)
+            for name, content in (("input", draft.input), ("output", draft.output))
+            if content is not None
+        }
+        now = self._clock.now()
+        body: dict[str, Any] = {
+            "schema_version": SCHEMA_VERSION,
+            "receipt_id": receipt_id,
+            "run_id": receipt_id,
+            "kind": str(draft.kind),
+            "tenant": tenant,
+            "tenant_seq": tenant_seq,
+            "issued_at": int(now.timestamp()),
+            "assurance": "signed",
+            "finish_reason": draft.finish_reason,
+            "policy_hash": NO_POLICY_HASH,
+            "used_fallback": False,
+            "signer_kid": self._signer.kid,
+            **_commitments(draft, salts),
+            **_what_ran(draft.ran),
+            **_money(draft.paid),
+        }
+        canonical = canonical_bytes(body)
+        receipt_hash = hashlib.sha256(canonical).digest()
+        receipt = Receipt(
+            receipt_id=receipt_id,
+            kind=draft.kind,
+            body=body,
+            canonical=canonical,
+            receipt_hash=receipt_hash,
+            signature=self._signer.sign(receipt_hash),
+            signer_kid=self._signer.kid,
+            issued_at=now,
+            leaf_index=None,
+        )
+        store.register_key(tx, kid=self._signer.kid, public_key=self._signer.public_bytes)
+        store.insert_receipt(tx, receipt, owner=draft.owner, tenant=tenant, tenant_seq=tenant_seq)
+        for name, salt in salts.items():
+            store.insert_salt(tx, receipt_id, name, salt)
+        self._work.ring(tx, StepRef(LOG, 0, INTEGRATE))
+        return receipt_id
+
+    def id_of(self, tx: Tx, owner: Owner) -> str | None:
+        """Return the id of the owner's receipt."""
+        return store.id_of(tx, owner)
+
+
+def passport_of(kind: str, *names: str) -> str:
+    """Return the deterministic passport id of a configured upstream (`compute`) or of its model (`model`)."""
+    digest = hashlib.sha256("\x00".join(("lucid", kind, *names)).encode()).hexdigest()
+    return f"passport_{digest[:32]}"
+
+
+def _commitments(draft: Draft, salts: dict[str, bytes]) -> dict[str, str]:
+    contents = {"input": draft.input, "output": draft.output}
+    return {f"{name}_commitment": commit(salt, contents[name] or b"").hex() for name, salt in salts.items()}
+
+
+def _what_ran(ran: Ran | None) -> dict[str, Any]:
+    if ran is None:
+        return {"tokens_in": 0, "tokens_out": 0}
+    return {
+        "model_passport_id": passport_of("model", ran.upstream, ran.model_requested),
+        "compute_passport_id": passport_of("compute", ran.upstream),
+        "runtime": "openai-compatible",
+        "model_requested": _ascii(ran.model_requested),
+        "model_answered": _ascii(ran.model_answered),
+        "tokens_in": ran.tokens_in,
+        "tokens_out": ran.tokens_out,
+        "ttft_ms": ran.ttft_ms,
+        "total_latency_ms": ran.total_latency_ms,
+    }
+
+
+def _money(paid: Paid) -> dict[str, Any]:
+    optional = {
+        "payment_hash": paid.payment_hash.hex() if paid.payment_hash else None,
+        "btc_price_usd": None if paid.btc_price_usd is None else format(paid.btc_price_usd, "f"),
+        "charge_usd": None if paid.charge_usd is None else format(paid.charge_usd, "f"),
+    }
+    return {
+        "currency": "BTC",
+        "received_msat": paid.received_msat,
+        "charged_msat": paid.charged_msat,
+        "owed_back_msat": paid.owed_back_msat,
+        **{name: value for name, value in optional.items() if value is not None},
+    }
+
+
+def _ascii(name: str) -> str:
+    """A model's name as the upstream states it, bounded: it comes from outside and goes into signed bytes."""
+    return name[:200].encode("ascii", "replace").decode()

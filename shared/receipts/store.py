@@ -1,0 +1,309 @@
+"""Receipts, the log, epochs and anchors in SQL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from shared.db.model import Queries
+from shared.db.service import Row, Tx
+from shared.kernel.owner import Owner
+from shared.receipts.model import (
+    Anchor,
+    AnchorState,
+    Epoch,
+    EpochState,
+    LogHead,
+    Receipt,
+    ReceiptKind,
+    SignerKey,
+)
+
+SQL = Queries.beside(__file__)
+
+
+# -- receipts
+
+
+def register_key(tx: Tx, *, kid: str, public_key: bytes) -> None:
+    """Publish a signer key from the log's present size on; nothing where it is known."""
+    tx.run(SQL["register_key"], {"kid": kid, "public_key": public_key})
+
+
+def keys(tx: Tx) -> list[SignerKey]:
+    """Return every signer key there ever was."""
+    rows = tx.all(SQL["keys"])
+    return [SignerKey(row["kid"], row["public_key"], row["valid_from_index"], row["valid_to_index"]) for row in rows]
+
+
+def next_seq(tx: Tx, tenant: str) -> int:
+    """Return the tenant's next number; the tenant's row stays locked until the transaction ends."""
+    return _count(tx.one(SQL["next_seq"], {"tenant": tenant}), "last_seq")
+
+
+def insert_receipt(tx: Tx, receipt: Receipt, *, owner: Owner, tenant: str, tenant_seq: int) -> None:
+    """Insert a signed receipt; it waits for the sequencer."""
+    tx.run(
+        SQL["insert_receipt"],
+        {
+            "receipt_id": receipt.receipt_id,
+            "owner_kind": owner.kind,
+            "owner_id": owner.id,
+            "kind": receipt.kind,
+            "tenant": tenant,
+            "tenant_seq": tenant_seq,
+            "body": receipt.canonical,
+            "receipt_hash": receipt.receipt_hash,
+            "signature": receipt.signature,
+            "signer_kid": receipt.signer_kid,
+            "issued_at": receipt.issued_at,
+        },
+    )
+
+
+def insert_salt(tx: Tx, receipt_id: str, field: str, salt: bytes) -> None:
+    """Keep the salt of one commitment."""
+    tx.run(SQL["insert_salt"], {"receipt_id": receipt_id, "field": field, "salt": salt})
+
+
+def salts(tx: Tx, receipt_id: str) -> dict[str, bytes]:
+    """Return the salts that were not deleted, by field."""
+    return {row["field"]: row["salt"] for row in tx.all(SQL["salts"], {"receipt_id": receipt_id})}
+
+
+def id_of(tx: Tx, owner: Owner) -> str | None:
+    """Return the id of the owner's receipt."""
+    row = tx.one(SQL["id_of"], {"owner_kind": owner.kind, "owner_id": owner.id})
+    return None if row is None else str(row["receipt_id"])
+
+
+def by_id(tx: Tx, receipt_id: str) -> Receipt | None:
+    """Return the receipt with this id."""
+    row = tx.one(SQL["by_id"], {"receipt_id": receipt_id})
+    return None if row is None else _receipt(row)
+
+
+def by_hash(tx: Tx, receipt_hash: bytes) -> Receipt | None:
+    """Return the receipt with this hash."""
+    row = tx.one(SQL["by_hash"], {"receipt_hash": receipt_hash})
+    return None if row is None else _receipt(row)
+
+
+def receipt_count(tx: Tx) -> int:
+    """Return how many receipts were issued."""
+    return _count(tx.one(SQL["receipt_count"]), "receipts")
+
+
+# -- the log
+
+
+def become_sequencer(tx: Tx) -> bool:
+    """Take the sequencer's lock for this transaction; False where another process sequences right now."""
+    row = tx.one(SQL["become_sequencer"])
+    return bool(row and row["mine"])
+
+
+def lock_log(tx: Tx) -> tuple[int, list[bytes]]:
+    """Return the log's size and peaks, locked."""
+    row = tx.one(SQL["lock_log"])
+    assert row is not None  # noqa: S101 - the migration inserts the row
+    return int(row["size"]), [bytes(peak) for peak in row["peaks"]]
+
+
+def log_size(tx: Tx) -> int:
+    """Return how many leaves are integrated."""
+    return _count(tx.one(SQL["log_size"]), "size")
+
+
+def pending(tx: Tx, *, batch: int) -> list[tuple[int, bytes]]:
+    """Return row id and hash of receipts that are not in the log, oldest first."""
+    return [(row["id"], row["receipt_hash"]) for row in tx.all(SQL["pending"], {"batch": batch})]
+
+
+def integrate(tx: Tx, *, ids: Sequence[int], first_leaf: int) -> None:
+    """Give these receipts consecutive leaf indexes."""
+    indexes = list(range(first_leaf, first_leaf + len(ids)))
+    tx.run(SQL["integrate"], {"ids": list(ids), "leaf_indexes": indexes})
+
+
+def insert_nodes(tx: Tx, nodes: Sequence[tuple[int, bytes]]) -> None:
+    """Store new nodes of the tree."""
+    tx.copy(SQL["copy_nodes"], nodes)
+
+
+def nodes(tx: Tx, positions: Sequence[int]) -> Mapping[int, bytes]:
+    """Return the hashes at these positions."""
+    return {row["pos"]: row["hash"] for row in tx.all(SQL["nodes"], {"positions": list(positions)})}
+
+
+def grow_log(tx: Tx, *, size: int, peaks: Sequence[bytes]) -> None:
+    """Store the log's new size and peaks."""
+    tx.run(SQL["grow_log"], {"size": size, "peaks": list(peaks)})
+
+
+def hashes(tx: Tx, leaves: range) -> list[bytes]:
+    """Return the receipt hashes of these leaves, in order."""
+    return [row["receipt_hash"] for row in tx.all(SQL["hashes"], {"first": leaves.start, "end": leaves.stop})]
+
+
+def insert_checkpoint(tx: Tx, head: LogHead) -> None:
+    """Store a signed checkpoint; the first one of a size stays."""
+    tx.run(SQL["insert_checkpoint"], {"size": head.size, "root": head.root, "note": head.note})
+
+
+def newest_checkpoint(tx: Tx) -> LogHead | None:
+    """Return the checkpoint of the greatest size."""
+    row = tx.one(SQL["newest_checkpoint"])
+    return None if row is None else LogHead(row["size"], row["root"], row["note"])
+
+
+def checkpoint(tx: Tx, size: int) -> LogHead | None:
+    """Return the checkpoint of just this size."""
+    row = tx.one(SQL["checkpoint"], {"size": size})
+    return None if row is None else LogHead(row["size"], row["root"], row["note"])
+
+
+# -- epochs
+
+
+def open_first_epoch(tx: Tx, epoch_id: str) -> None:
+    """Open epoch 1 where there is none."""
+    tx.run(SQL["open_first_epoch"], {"epoch_id": epoch_id})
+
+
+def lock_open_epoch(tx: Tx) -> tuple[Epoch, float] | None:
+    """Return the open epoch, locked, and its age in seconds."""
+    row = tx.one(SQL["lock_open_epoch"])
+    return None if row is None else (_epoch(row), float(row["age_s"]))
+
+
+def close_epoch(tx: Tx, number: int, *, end_size: int, root: bytes) -> bool:
+    """Close by compare-and-set; False where it was closed before."""
+    return tx.run(SQL["close_epoch"], {"number": number, "end_size": end_size, "root": root}) == 1
+
+
+def open_epoch(tx: Tx, *, number: int, epoch_id: str, start_size: int) -> None:
+    """Open the next epoch."""
+    tx.run(SQL["open_epoch"], {"number": number, "epoch_id": epoch_id, "start_size": start_size})
+
+
+def epochs(tx: Tx) -> list[Epoch]:
+    """Return every epoch, newest first."""
+    return [_epoch(row) for row in tx.all(SQL["epochs"])]
+
+
+def epoch_by_id(tx: Tx, epoch_id: str) -> Epoch | None:
+    """Return one epoch."""
+    return _maybe_epoch(tx.one(SQL["epoch_by_id"], {"epoch_id": epoch_id}))
+
+
+def epoch_of_leaf(tx: Tx, leaf_index: int) -> Epoch | None:
+    """Return the epoch that holds this leaf."""
+    return _maybe_epoch(tx.one(SQL["epoch_of_leaf"], {"leaf_index": leaf_index}))
+
+
+def open_epoch_now(tx: Tx) -> Epoch | None:
+    """Return the open epoch."""
+    return _maybe_epoch(tx.one(SQL["open_epoch_now"]))
+
+
+# -- anchors
+
+
+def intend_anchor(tx: Tx, target: str, head: LogHead) -> int | None:
+    """Insert an anchor for this checkpoint; None where the target has one for this size."""
+    row = tx.one(SQL["intend_anchor"], {"target": target, "size": head.size, "request": head.note})
+    return None if row is None else int(row["id"])
+
+
+def anchor(tx: Tx, anchor_id: int) -> tuple[Anchor, str] | None:
+    """Return one anchor and its request (the checkpoint, byte for byte as it was first meant to be sent)."""
+    row = tx.one(SQL["anchor"], {"id": anchor_id})
+    return None if row is None else (_anchor(row), row["request"])
+
+
+def covering_anchor(tx: Tx, target: str, size: int) -> Anchor | None:
+    """Return the smallest final anchor of at least this size."""
+    row = tx.one(SQL["covering_anchor"], {"target": target, "size": size})
+    return None if row is None else _anchor(row)
+
+
+def last_final_size(tx: Tx, target: str) -> int:
+    """Return the greatest size that the target vouches for."""
+    return _count(tx.one(SQL["last_final_size"], {"target": target}), "size")
+
+
+def anchor_is_final(tx: Tx, anchor_id: int, evidence: str) -> bool:
+    """Store the target's evidence; False where the anchor had ended before."""
+    return tx.run(SQL["anchor_is_final"], {"id": anchor_id, "evidence": evidence}) == 1
+
+
+def anchor_failed(tx: Tx, anchor_id: int, fault: str) -> None:
+    """End an anchor without evidence."""
+    tx.run(SQL["anchor_failed"], {"id": anchor_id, "fault": fault})
+
+
+def anchor_tried(tx: Tx, anchor_id: int, fault: str) -> None:
+    """Count a try that brought no answer."""
+    tx.run(SQL["anchor_tried"], {"id": anchor_id, "fault": fault})
+
+
+def anchors_of_sizes(tx: Tx, sizes: Sequence[int]) -> list[Anchor]:
+    """Return the anchors of these sizes."""
+    return [_anchor(row) for row in tx.all(SQL["anchors_of_sizes"], {"sizes": list(sizes)})]
+
+
+def last_anchor_at(tx: Tx) -> datetime | None:
+    """Return when a target last vouched for the log."""
+    row = tx.one(SQL["last_anchor_at"])
+    return None if row is None else row["ended_at"]
+
+
+def _count(row: Row | None, column: str) -> int:
+    return 0 if row is None else int(row[column])
+
+
+def _receipt(row: Row) -> Receipt:
+    return Receipt(
+        receipt_id=row["receipt_id"],
+        kind=ReceiptKind(row["kind"]),
+        body=json.loads(row["body"]),
+        canonical=row["body"],
+        receipt_hash=row["receipt_hash"],
+        signature=row["signature"],
+        signer_kid=row["signer_kid"],
+        issued_at=row["issued_at"],
+        leaf_index=row["leaf_index"],
+    )
+
+
+def _maybe_epoch(row: Row | None) -> Epoch | None:
+    return None if row is None else _epoch(row)
+
+
+def _epoch(row: Row) -> Epoch:
+    return Epoch(
+        number=row["number"],
+        epoch_id=row["epoch_id"],
+        state=EpochState(row["state"]),
+        start_size=row["start_size"],
+        end_size=row["end_size"],
+        root=row["root"],
+        opened_at=row["opened_at"],
+        closed_at=row["closed_at"],
+    )
+
+
+def _anchor(row: Row) -> Anchor:
+    return Anchor(
+        id=row["id"],
+        target=row["target"],
+        size=row["size"],
+        state=AnchorState(row["state"]),
+        evidence=row["evidence"],
+        fault=row["fault"],
+        tries=row["tries"],
+        created_at=row["created_at"],
+        ended_at=row["ended_at"],
+    )

@@ -1,0 +1,61 @@
+-- name: enqueue
+INSERT INTO steps (owner_kind, owner_id, name, cid) VALUES (%(owner_kind)s, %(owner_id)s, %(name)s, %(cid)s)
+ON CONFLICT ON CONSTRAINT steps_once DO NOTHING
+RETURNING id;
+
+-- name: send
+INSERT INTO outbox (topic, payload, cid, available_at)
+VALUES (%(topic)s, jsonb_build_object('id', %(owner_id)s::bigint), %(cid)s, now() + make_interval(secs => %(delay_s)s));
+
+-- name: claim
+-- autocommitted before the work: `fence` is the token, `attempts` the poison count. No row: not our turn.
+UPDATE steps SET state = 'running', fence = fence + 1, attempts = attempts + 1, started_at = coalesce(started_at, now()),
+                 lease_until = now() + make_interval(secs => %(lease_s)s)
+ WHERE owner_kind = %(owner_kind)s AND owner_id = %(owner_id)s AND name = %(name)s
+   AND ((state = 'queued' AND not_before <= now()) OR (state = 'running' AND lease_until < now()))
+RETURNING id, fence, attempts, cid, extract(epoch FROM now() - created_at) AS age_s;
+
+-- name: renew
+UPDATE steps SET lease_until = now() + make_interval(secs => %(lease_s)s)
+ WHERE id = %(id)s AND state = 'running' AND fence = %(fence)s;
+
+-- name: end
+UPDATE steps SET state = %(state)s, lease_until = NULL, ended_at = now(), fault = %(fault)s
+ WHERE id = %(id)s AND state = 'running' AND fence = %(fence)s;
+
+-- name: put_back
+UPDATE steps SET state = 'queued', lease_until = NULL, attempts = attempts - %(forgiven)s, fault = %(fault)s,
+                 not_before = now() + make_interval(secs => %(delay_s)s), rung_at = now() + make_interval(secs => %(delay_s)s)
+ WHERE id = %(id)s AND state = 'running' AND fence = %(fence)s;
+
+-- name: rescue
+WITH stuck AS MATERIALIZED (
+  SELECT id FROM steps
+   WHERE state IN ('queued', 'running') AND rung_at < now() - make_interval(secs => %(rescue_after_s)s)
+     AND (state = 'queued' OR lease_until < now())
+   ORDER BY rung_at LIMIT 200 FOR UPDATE SKIP LOCKED),
+rung AS (UPDATE steps SET rung_at = now() FROM stuck WHERE steps.id = stuck.id RETURNING steps.owner_kind, steps.name, steps.owner_id, steps.cid)
+INSERT INTO outbox (topic, payload, cid) SELECT owner_kind || '.' || name, jsonb_build_object('id', owner_id), cid FROM rung;
+
+-- name: take_due
+WITH picked AS MATERIALIZED (
+  SELECT id FROM outbox WHERE available_at <= now() ORDER BY available_at, id LIMIT %(batch)s FOR UPDATE SKIP LOCKED)
+DELETE FROM outbox USING picked WHERE outbox.id = picked.id RETURNING outbox.id, outbox.topic, outbox.payload, outbox.cid;
+
+-- name: tick_is_due
+UPDATE schedule SET next_run = now() + make_interval(secs => %(period_s)s), last_run = now()
+ WHERE name = %(name)s AND next_run <= now()
+RETURNING name;
+
+-- name: know_tick
+INSERT INTO schedule (name) VALUES (%(name)s) ON CONFLICT DO NOTHING;
+
+-- name: sing
+INSERT INTO canaries (queue, seen_at) VALUES (%(queue)s, now()) ON CONFLICT (queue) DO UPDATE SET seen_at = now();
+
+-- name: silent_queues
+SELECT wanted AS queue FROM unnest(%(queues)s::text[]) AS wanted
+ WHERE NOT EXISTS (SELECT 1 FROM canaries WHERE queue = wanted AND seen_at > now() - make_interval(secs => %(max_age_s)s));
+
+-- name: prune_steps
+DELETE FROM steps WHERE owner_kind = 'sweep' AND state = 'done' AND ended_at < now() - interval '1 hour';

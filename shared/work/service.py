@@ -1,0 +1,202 @@
+"""Work: start a step, do it exactly once, give it up. Every effect of the product runs through `Work.perform`.
+
+claim (committed) → effect, outside any transaction → finish (one transaction under the fence). A process may die anywhere:
+before the claim the message or the rescuer rings again; during the effect the lease lapses and the next owner does it again
+under a higher fence; after the finish there is nothing left to do.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import structlog
+
+from config.logging import correlation_id
+from config.schedule import Tick
+from shared.db.service import Database, Tx
+from shared.kernel.failpoints import effect as failpoint
+from shared.work import store
+from shared.work.leases import LeaseKeeper
+from shared.work.model import (
+    Claim,
+    LeaseLost,
+    Message,
+    Outcome,
+    RetryLater,
+    ShuttingDown,
+    StepFailed,
+    StepRef,
+    StepState,
+)
+
+log = structlog.get_logger(__name__)
+
+Result = TypeVar("Result")
+
+POISONED = "the work could not be finished"
+CANARY_MAX_AGE_S = 60
+
+
+@dataclass(frozen=True)
+class WorkLimits:
+    """How long a lease lasts, when a stuck step is rung again (both seconds), and how often a step is tried."""
+
+    lease_s: float
+    rescue_after_s: float
+    max_attempts: int
+
+
+class Work:
+    """The step machinery. `nudge` wakes the relay after a commit; losing it costs one poll."""
+
+    def __init__(self, database: Database, limits: WorkLimits, *, nudge: Callable[[], None]) -> None:
+        self._database = database
+        self._limits = limits
+        self._nudge = nudge
+        self._leases = LeaseKeeper(self._renew, lease_s=limits.lease_s)
+        self.stopping = threading.Event()
+
+    # -- inside somebody's transaction
+
+    def start(self, tx: Tx, ref: StepRef) -> bool:
+        """Queue the first step of a chain and ring it after the commit. False where it was queued before: nothing happens."""
+        if not store.enqueue(tx, ref, cid=correlation_id()):
+            return False
+        self.ring(tx, ref)
+        return True
+
+    def follow(self, tx: Tx, ref: StepRef) -> None:
+        """Queue the next step of the chain that is running: its own next link delivers it, the rescuer if that is lost."""
+        store.enqueue(tx, ref, cid=correlation_id())
+
+    def ring(self, tx: Tx, ref: StepRef, *, delay_s: float = 0) -> None:
+        """Write an outbox row for `ref` without queueing a step."""
+        store.send(tx, ref, cid=correlation_id(), delay_s=delay_s)
+        tx.after_commit(self._nudge)
+
+    # -- in a worker
+
+    def perform(
+        self,
+        ref: StepRef,
+        *,
+        effect: Callable[[Claim], Result],
+        finish: Callable[[Tx, Result], None],
+        give_up: Callable[[Tx, str], None],
+    ) -> Outcome:
+        """Do one step: claim, `effect` outside any transaction, `finish` in one with the step's own end.
+
+        `effect` may raise `RetryLater`, `StepFailed`, `ShuttingDown` or `LeaseLost`; anything else counts as one failed
+        attempt. `give_up` gets the reason, for people, in the transaction that ends the step. Never raises for what a
+        retry answers: the row says what happened.
+        """
+        with self._database.transaction() as tx, failpoint("step.claim"):
+            claim = store.claim(tx, ref, lease_s=self._limits.lease_s)
+        if claim is None:
+            return Outcome.NOT_MINE
+        if claim.attempts > self._limits.max_attempts:
+            return self._end(claim, StepState.QUARANTINED, give_up, POISONED)
+        try:
+            with self._leases.keeping(claim):
+                result = effect(claim)
+                self.check(claim)
+        except StepFailed as error:
+            return self._end(claim, StepState.FAILED, give_up, error.message)
+        except ShuttingDown:
+            return self._put_back(claim, delay_s=0, forgiven=True, fault="shutdown", outcome=Outcome.RELEASED)
+        except LeaseLost:
+            return Outcome.LOST
+        except RetryLater as error:
+            if not error.counts:
+                return self._put_back(claim, delay_s=error.delay_s, forgiven=True, fault=error.message)
+            return self._retry(claim, give_up, delay_s=error.delay_s, fault=error.message)
+        except Exception as error:
+            log.exception("step_raised", step=ref.name, owner_kind=ref.owner_kind, error=type(error).__name__)
+            return self._retry(claim, give_up, delay_s=2.0**claim.attempts, fault=type(error).__name__)
+        return self._finish(claim, lambda tx: finish(tx, result))
+
+    def check(self, claim: Claim) -> None:
+        """Stop a long effect in time. Raises `LeaseLost` or `ShuttingDown`; call it between chunks."""
+        if claim.lost.is_set():
+            raise LeaseLost("the lease is gone")
+        if self.stopping.is_set():
+            raise ShuttingDown("this process is stopping")
+
+    # -- ticks and the relay
+
+    def tick(self, tick: Tick, action: Callable[[Tx], None]) -> bool:
+        """Do `action` in the transaction that moves the tick's row; False where another process has this turn."""
+        with self._database.transaction() as tx:
+            if not store.tick_is_due(tx, tick.name, period_s=tick.period_s * 0.9):
+                return False
+            action(tx)
+        return True
+
+    def rescue(self, tx: Tx) -> int:
+        """Ring again every step that is queued or whose owner is dead, and that nobody has rung lately."""
+        count = store.rescue(tx, rescue_after_s=self._limits.rescue_after_s)
+        if count:
+            log.info("steps_rescued", count=count)
+            tx.after_commit(self._nudge)
+        return count
+
+    def relay(self, publish: Callable[[Message], None], *, batch: int = 100) -> int:
+        """Publish the due outbox rows and delete them; return how many. A crash before the commit publishes again."""
+        with self._database.transaction() as tx:
+            messages = store.take_due(tx, batch=batch)
+            for message in messages:
+                with failpoint("outbox.publish"):
+                    publish(message)
+        return len(messages)
+
+    def prune(self, tx: Tx) -> int:
+        """Delete the ended steps of past sweeps."""
+        return store.prune_steps(tx)
+
+    def sing(self, queue: str) -> None:
+        """Record that `queue` is being consumed."""
+        with self._database.transaction() as tx:
+            store.sing(tx, queue)
+
+    def silent_queues(self, queues: list[str]) -> list[str]:
+        """Return the queues that nobody has consumed for a minute."""
+        with self._database.transaction() as tx:
+            return store.silent_queues(tx, queues, max_age_s=CANARY_MAX_AGE_S)
+
+    # -- the ends of an attempt
+
+    def _finish(self, claim: Claim, finish: Callable[[Tx], None]) -> Outcome:
+        with self._database.transaction() as tx, failpoint("step.finish"):
+            if not store.end(tx, claim, StepState.DONE):
+                return Outcome.LOST
+            finish(tx)
+        return Outcome.APPLIED
+
+    def _end(self, claim: Claim, state: StepState, give_up: Callable[[Tx, str], None], reason: str) -> Outcome:
+        with self._database.transaction() as tx, failpoint("step.finish"):
+            if not store.end(tx, claim, state, fault=reason):
+                return Outcome.LOST
+            give_up(tx, reason)
+        log.warning("step_given_up", step=claim.ref.name, owner_kind=claim.ref.owner_kind, state=state, reason=reason)
+        return Outcome.QUARANTINED if state is StepState.QUARANTINED else Outcome.FAILED
+
+    def _retry(self, claim: Claim, give_up: Callable[[Tx, str], None], *, delay_s: float, fault: str) -> Outcome:
+        if claim.attempts >= self._limits.max_attempts:
+            return self._end(claim, StepState.FAILED, give_up, fault)
+        return self._put_back(claim, delay_s=delay_s, forgiven=False, fault=fault)
+
+    def _put_back(
+        self, claim: Claim, *, delay_s: float, forgiven: bool, fault: str, outcome: Outcome = Outcome.RETRYING
+    ) -> Outcome:
+        with self._database.transaction() as tx:
+            if not store.put_back(tx, claim, delay_s=delay_s, forgiven=forgiven, fault=fault):
+                return Outcome.LOST
+            self.ring(tx, claim.ref, delay_s=delay_s)
+        return outcome
+
+    def _renew(self, claim: Claim) -> bool:
+        with self._database.transaction() as tx:
+            return store.renew(tx, claim, lease_s=self._limits.lease_s)

@@ -1,0 +1,91 @@
+"""The Celery application: a courier that may lose anything but latency. PostgreSQL is the truth."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from celery import Celery, Task
+from celery.signals import setup_logging, task_postrun, task_prerun, worker_init, worker_ready, worker_shutting_down
+
+from config.celery import CELERY
+from config.logging import bind_correlation_id
+from config.queues import QUEUES
+from config.schedule import TICKS
+from shared.bootstrap import Container, Role, start_from_environment
+
+CID = "cid"
+CANARY = "canary.sing"
+CANARY_PERIOD_S = 10.0
+
+app = Celery("lucid")
+app.conf.update(
+    CELERY,
+    broker_url=os.environ.get("REDIS_URL", ""),
+    beat_schedule={
+        **{
+            tick.name: {
+                "task": f"tick.{tick.name}",
+                "schedule": tick.period_s,
+                "options": {"queue": tick.queue.name, "expires": max(tick.period_s, 5)},
+            }
+            for tick in TICKS
+        },
+        **{
+            f"canary.{queue.name}": {
+                "task": CANARY,
+                "schedule": CANARY_PERIOD_S,
+                "args": (queue.name,),
+                "options": {"queue": queue.name, "expires": 30},
+            }
+            for queue in QUEUES
+        },
+    },
+)
+
+
+class _Process:
+    """What belongs to this worker process alone."""
+
+    container: Container | None = None
+
+
+def container() -> Container:
+    """Return this process's container, built before its first task."""
+    if _Process.container is None:
+        _Process.container = start_from_environment(Role.WORKER)
+    return _Process.container
+
+
+@setup_logging.connect
+def _keep_our_logging(**_: Any) -> None:
+    """Being connected is the point: Celery then leaves the root logger alone."""
+
+
+@worker_init.connect
+def _start(**_: Any) -> None:
+    container()
+
+
+@worker_ready.connect
+def _sing(sender: Any = None, **_: Any) -> None:
+    """Readiness means that work is consumed: send each of our queues a canary at once, beat sends the later ones."""
+    for queue in sender.task_consumer.queues:
+        app.send_task(CANARY, args=(queue.name,), queue=queue.name, expires=30)
+
+
+@worker_shutting_down.connect
+def _stop(**_: Any) -> None:
+    """Long steps see this between two tokens and give their work back."""
+    container().work.stopping.set()
+
+
+@task_prerun.connect
+def _enter(task: Task[Any, Any] | None = None, **_: Any) -> None:
+    headers = (task.request.headers if task is not None else None) or {}
+    bind_correlation_id(str(headers.get(CID, "")))
+
+
+@task_postrun.connect
+def _leave(**_: Any) -> None:
+    bind_correlation_id("")

@@ -1,0 +1,57 @@
+"""Scheduled doorbells. Beat rings; a tick does something only where it wins its row (`Work.tick`)."""
+
+from __future__ import annotations
+
+from config.schedule import CLOSE_EPOCHS, INTEGRATE, PRUNE, RESCUE, SWEEP
+from shared.db.service import Tx
+from workers.app import CANARY, app, container
+
+
+@app.task(name=f"tick.{RESCUE.name}")
+def rescue() -> None:
+    """Ring again what is stuck."""
+    container().work.tick(RESCUE, _rescue)
+
+
+@app.task(name=f"tick.{SWEEP.name}")
+def sweep_invoices() -> None:
+    """Start a sweep where invoices are due."""
+    container().work.tick(SWEEP, container().invoices.start_sweep)
+
+
+@app.task(name=f"tick.{INTEGRATE.name}")
+def integrate() -> None:
+    """Integrate what a lost doorbell left waiting: a receipt waits a second at most."""
+    if container().work.tick(INTEGRATE, lambda _tx: None):
+        container().log.integrate()
+
+
+@app.task(name=f"tick.{CLOSE_EPOCHS.name}")
+def close_epochs() -> None:
+    """Close the epochs that are due."""
+    container().work.tick(CLOSE_EPOCHS, _close_epochs)
+
+
+@app.task(name=f"tick.{PRUNE.name}")
+def prune() -> None:
+    """Delete what nobody will ask about."""
+    container().work.tick(PRUNE, _prune)
+
+
+@app.task(name=CANARY)
+def sing(queue: str) -> None:
+    """Show that this queue is consumed."""
+    container().work.sing(queue)
+
+
+def _rescue(tx: Tx) -> None:
+    container().work.rescue(tx)
+
+
+def _close_epochs(tx: Tx) -> None:
+    container().log.close_epochs(tx)
+
+
+def _prune(tx: Tx) -> None:
+    container().work.prune(tx)
+    container().invoices.prune(tx)

@@ -68,7 +68,7 @@ def configure_logging(*, role: str, level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for noisy in ("httpx", "httpx2", "httpcore", "httpcore2", "openai", "kombu", "amqp"):
+    for noisy in ("celery.worker.strategy", "celery.app.trace", "celery.beat", "httpx", "httpx2", "httpcore", "httpcore2", "openai", "kombu", "amqp"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

@@ -39,7 +39,7 @@ CREATE INDEX invoices_sweep ON invoices (sweep_id) WHERE sweep_id IS NOT NULL;
 
 -- The subscription's place, moved in the transaction that credits.
 CREATE TABLE settle_cursor (
-    only         boolean PRIMARY KEY DEFAULT true CHECK (only),
+    single boolean PRIMARY KEY DEFAULT true CHECK (single),
     settle_index bigint  NOT NULL DEFAULT 0
 );
 INSERT INTO settle_cursor DEFAULT VALUES;

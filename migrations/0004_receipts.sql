@@ -42,7 +42,7 @@ CREATE TABLE receipt_salts (
 );
 
 CREATE TABLE log_state (
-    only       boolean     PRIMARY KEY DEFAULT true CHECK (only),
+    single boolean PRIMARY KEY DEFAULT true CHECK (single),
     size       bigint      NOT NULL DEFAULT 0,
     peaks      bytea[]     NOT NULL DEFAULT '{}',
     updated_at timestamptz NOT NULL DEFAULT now()

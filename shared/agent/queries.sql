@@ -20,7 +20,7 @@ SELECT * FROM jobs WHERE id = %(id)s FOR UPDATE;
 
 -- name: move_job
 UPDATE jobs SET state = %(to_state)s, ended_at = CASE WHEN %(ends)s THEN now() END,
-                reason = coalesce(%(reason)s, reason), result = coalesce(%(result)s, result),
+                reason = coalesce(%(reason)s, reason),
                 error_message = coalesce(%(error_message)s, error_message)
  WHERE id = %(id)s AND state = %(from_state)s;
 

@@ -280,3 +280,4 @@ def _cancel_when(stop: threading.Event, call: Any) -> None:
     while call.is_active():
         if stop.wait(_STOP_CHECK_S):
             call.cancel()
+            return

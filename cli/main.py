@@ -17,6 +17,7 @@ COMMANDS = {
     "receipts": "cli.proof:receipts",
     "epochs": "cli.proof:epochs",
     "sandbox": "cli.sandbox:sandbox",
+    "diagrams": "cli.diagrams:diagrams",
 }
 
 

@@ -9,7 +9,8 @@ import sys
 import click
 
 from cli.output import home_endpoints
-from shared.db.migrations import SchemaMismatch, migrate as apply
+from shared.db.migrations import SchemaMismatch
+from shared.db.migrations import migrate as apply
 
 
 @click.command()

@@ -138,12 +138,16 @@ def _buy(journey: Journey, http: httpx.Client, wallet: Wallet) -> dict[str, Any]
 def _prove(journey: Journey, http: httpx.Client, job: dict[str, Any], folder: Path) -> tuple[Path, Path]:
     receipt_id = job["receiptId"]
     with journey.step("The receipt is in the log"):
-        proof = journey.wait_for("the log", lambda: _found(http.get(f"/v1/receipts/{receipt_id}/proof")), patience_s=PROOF_PATIENCE_S)
+        proof = journey.wait_for(
+            "the log", lambda: _found(http.get(f"/v1/receipts/{receipt_id}/proof")), patience_s=PROOF_PATIENCE_S
+        )
         verdict = _json(http.get(f"/v1/receipts/{receipt_id}/verify"))
         _require(verdict["valid"] is True, "the service does not call its own receipt valid")
         journey.say(f"receipt {receipt_id}: leaf {proof['leaf_index']}, root {proof['root']}")
     with journey.step("The epoch closes and the witness cosigns"):
-        epoch = journey.wait_for("the anchored epoch", lambda: _anchored(http, proof["leaf_index"]), patience_s=PROOF_PATIENCE_S)
+        epoch = journey.wait_for(
+            "the anchored epoch", lambda: _anchored(http, proof["leaf_index"]), patience_s=PROOF_PATIENCE_S
+        )
         journey.say(f"epoch {epoch['epoch_id']}: {epoch['leaf_count']} receipts, {epoch['status']}")
     with journey.step("Write bundle and trust file"):
         target = folder / "demo"

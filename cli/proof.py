@@ -15,7 +15,9 @@ from cli.output import home, home_endpoints
 
 @click.command()
 @click.argument("bundle", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--trust", type=click.Path(dir_okay=False, path_type=Path), help="Keys to trust; default $LUCID_HOME/trust.json.")
+@click.option(
+    "--trust", type=click.Path(dir_okay=False, path_type=Path), help="Keys to trust; default $LUCID_HOME/trust.json."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def verify(bundle: Path, trust: Path | None, as_json: bool) -> None:
     """Verify a receipt's BUNDLE offline: no network, no database, no settings.

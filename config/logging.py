@@ -21,6 +21,19 @@ _SECRETS = (
     re.compile(r"(?i)(://[^:/@\s]*:)[^@/\s]+(@)"),
     re.compile(r"(?i)\b(bearer|basic|l402|lsat)\s+[a-z0-9+/=_.:-]{8,}"),
 )
+# each says at INFO what a row, a metric or Flower says better
+_NOISY = (
+    "celery.worker.strategy",
+    "celery.app.trace",
+    "celery.beat",
+    "httpx",
+    "httpx2",
+    "httpcore",
+    "httpcore2",
+    "openai",
+    "kombu",
+    "amqp",
+)
 _SECRET_FIELDS = re.compile(r"(?i)(macaroon|password|secret|preimage|authorization|api_key|token|private_key)$")
 
 
@@ -68,7 +81,7 @@ def configure_logging(*, role: str, level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for noisy in ("celery.worker.strategy", "celery.app.trace", "celery.beat", "httpx", "httpx2", "httpcore", "httpcore2", "openai", "kombu", "amqp"):
+    for noisy in _NOISY:
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

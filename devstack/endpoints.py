@@ -11,7 +11,7 @@ _NODE_FIELDS = ("grpc", "rest", "tls_cert", "macaroon")
 def describe(environment: Mapping[str, str], *, lightning: Mapping[str, Any] | None) -> dict[str, Any]:
     """Build the map from the processes' environment and the Lightning nodes' own words (None: they are not ours).
 
-    `macaroon` is each node's admin macaroon in hex, `tls_cert` a path. `llm_api_key` is what `llm` asks for.
+    `macaroon` is each node's admin macaroon in hex, `tls_cert` a path.
     """
     endpoints: dict[str, Any] = {
         "web": f"http://127.0.0.1:{environment['PORT']}",
@@ -23,7 +23,6 @@ def describe(environment: Mapping[str, str], *, lightning: Mapping[str, Any] | N
         "database_url": environment["DATABASE_URL"],
         "redis_url": environment["REDIS_URL"],
         "llm": environment["OPENAI_BASE_URL"],
-        "llm_api_key": environment.get("OPENAI_API_KEY", ""),
         "sim_llm": environment.get("SIM_OPENAI_BASE_URL", ""),
         "witness": environment.get("WITNESS_URL", ""),
     }

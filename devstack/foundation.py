@@ -11,7 +11,7 @@ from devstack import machine, model
 from devstack.crew import Crew, Role
 from devstack.home import Home, Keys
 from devstack.parts import Parts
-from devstack.plan import LOG_ORIGIN, SIM_API_KEY, SIM_MODEL, Plan, lightning_settings, model_settings
+from devstack.plan import LOG_ORIGIN, SIM_MODEL, Plan, lightning_settings, model_settings
 from devstack.ports import Ports
 from devstack.postgres import Postgres
 from devstack.process import Process
@@ -88,13 +88,13 @@ class Foundation:
             self._start_talking(crew.start(parts.sim_model(), Role.PART))
             self.settings["SIM_OPENAI_BASE_URL"] = f"http://127.0.0.1:{self.ports.of('sim-model')}/v1"
         if model_file is not None:
-            alias, key = model.chosen_model(self.user).alias, self.keys.model_api_key
-            self._model = crew.start(parts.model(path=model_file, alias=alias, api_key=key), Role.PART)
+            alias = model.chosen_model(self.user).alias
+            self._model = crew.start(parts.model(path=model_file, alias=alias), Role.PART)
             base_url = f"http://127.0.0.1:{self.ports.of('model')}/v1"
-            self.settings |= model_settings(base_url, api_key=key, name=alias)
+            self.settings |= model_settings(base_url, name=alias)
         elif not self.user.get("OPENAI_BASE_URL"):
             simulated = self.user.get("SIM_OPENAI_BASE_URL") or self.settings.get("SIM_OPENAI_BASE_URL", "")
-            self.settings |= model_settings(simulated, api_key=SIM_API_KEY, name=SIM_MODEL)
+            self.settings |= model_settings(simulated, name=SIM_MODEL)
 
     def _start_talking(self, process: Process) -> None:
         self._checks[process] = lambda: process.ready_line() is not None

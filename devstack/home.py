@@ -66,7 +66,6 @@ class Keys:
     database_password: str
     redis_password: str
     flower_password: str
-    model_api_key: str
 
     @classmethod
     def of(cls, home: Home) -> Keys:

@@ -1,8 +1,8 @@
 """Serve a GGUF file as an OpenAI-compatible API: `python -m devstack.llm_server --model PATH --port P --alias NAME`.
 
 llama.cpp's own server, in this process. Prints one JSON line `{"ready": true, "port", "base_url"}` once `/health` is 200,
-then blocks until SIGTERM or SIGINT. It keeps no state, so stopping it is just ending it. `LLM_SERVER_API_KEY`, where set,
-must be sent as a bearer token for everything but `/health`.
+then blocks until SIGTERM or SIGINT. It keeps no state, so stopping it is just ending it. It asks for no
+key: it listens on the loopback address only.
 """
 
 from __future__ import annotations
@@ -66,8 +66,6 @@ def _serve(options: argparse.Namespace) -> object:
     params.warmup = False
     params.ui = False
     params.endpoint_slots = False  # it shows other callers' prompts
-    if os.environ.get("LLM_SERVER_API_KEY"):
-        params.api_keys = [os.environ["LLM_SERVER_API_KEY"]]
     return xllamacpp.Server(params)
 
 

@@ -44,10 +44,10 @@ class Parts:
         """The simulated model."""
         return self._python("sim-model", "devstack.sim_model", "--port", self._port("sim-model"))
 
-    def model(self, *, path: Path, alias: str, api_key: str) -> Command:
+    def model(self, *, path: Path, alias: str) -> Command:
         """The real model's server."""
         arguments = ("--model", str(path), "--port", self._port("model"), "--alias", alias)
-        return self._python("model", "devstack.llm_server", *arguments, LLM_SERVER_API_KEY=api_key)
+        return self._python("model", "devstack.llm_server", *arguments)
 
     def watchdog(self, *, stdin: int) -> Command:
         """The process that ends all others if this one is killed; `stdin` reads the supervisor's pipe."""

@@ -19,7 +19,6 @@ DEFAULT_WEB_PORT = 3001
 LOG_ORIGIN = "lucid.local/log"
 FLOWER_USER = "lucid"
 SIM_MODEL = "sim-small"
-SIM_API_KEY = "sim"
 
 
 @dataclass(frozen=True)
@@ -92,9 +91,9 @@ def lightning_settings(merchant: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def model_settings(base_url: str, *, api_key: str, name: str) -> dict[str, str]:
+def model_settings(base_url: str, *, name: str) -> dict[str, str]:
     """Answer the settings that name the model, which both evaluates and works."""
-    return {"OPENAI_BASE_URL": base_url, "OPENAI_API_KEY": api_key, "EVAL_MODEL": name, "WORK_MODEL": name}
+    return {"OPENAI_BASE_URL": base_url, "EVAL_MODEL": name, "WORK_MODEL": name}
 
 
 def completed(user: Mapping[str, str], ours: Mapping[str, str]) -> dict[str, str]:

@@ -47,13 +47,17 @@ CHAINS: dict[str, tuple[tuple[Link, ...], ...]] = {
 }
 
 
+class NoChain(LookupError):
+    """No chain of this release has the step."""
+
+
 def remaining(kind: str, step: str) -> tuple[Link, ...]:
-    """Return `step` and what follows it. Raises `KeyError` for a step that no chain has."""
+    """Return `step` and what follows it. Raises `NoChain` for a step that no chain has."""
     for links in CHAINS.get(kind, ()):
         for position, link in enumerate(links):
             if link.step == step:
                 return links[position:]
-    raise KeyError(f"{kind}.{step}")
+    raise NoChain(f"{kind}.{step}")
 
 
 def signature(ref: StepRef, *, cid: str) -> Signature:

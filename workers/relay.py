@@ -13,7 +13,8 @@ from redis.exceptions import RedisError
 from shared.bootstrap import Container, Role, start_from_environment
 from shared.events.client import Nudges
 from shared.kernel.errors import Unavailable
-from workers.chains import publish
+from shared.work.model import Message
+from workers import chains
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +33,14 @@ def run(container: Container, stop: threading.Event) -> None:
         except (Unavailable, OperationalError, RedisError, OSError) as error:
             log.warning("relay_waits", error=type(error).__name__)
             stop.wait(PAUSE_S)
+
+
+def publish(message: Message) -> None:
+    """Send a row's chain. A row that this release has no chain for must not block the others: its step, if any, is rung again."""
+    try:
+        chains.publish(message)
+    except chains.NoChain as error:
+        log.exception("no_chain", chain=str(error))
 
 
 def main() -> None:

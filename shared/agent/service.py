@@ -221,9 +221,8 @@ def _invoiced(invoice: Invoice | None) -> Invoiced | None:
 
 
 def _cost(job: Job, *, refund_sats: int, refund_state: RefundState) -> CostLedger | None:
-    """The contract's cost ledger: of a complete job, and of a failed one that is owed something."""
-    owed_after_failure = job.state is JobState.FAILED and refund_sats > 0
-    if job.state is not JobState.COMPLETE and not owed_after_failure:
+    """The contract's cost ledger: of a complete job, and of any other ended one that is owed something."""
+    if job.state is not JobState.COMPLETE and not (job.state in ENDED and refund_sats):
         return None
     estimate, actual = job.estimate, job.actual
     return CostLedger(

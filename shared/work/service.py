@@ -12,11 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+import stamina
 import structlog
 
 from config.logging import correlation_id
 from config.schedule import Tick
 from shared.db.service import Database, Tx
+from shared.kernel.errors import Unavailable
 from shared.kernel.failpoints import effect as failpoint
 from shared.work import store
 from shared.work.leases import LeaseKeeper
@@ -169,19 +171,23 @@ class Work:
     # -- the ends of an attempt
 
     def _finish(self, claim: Claim, finish: Callable[[Tx], None]) -> Outcome:
-        with self._database.transaction() as tx, failpoint("step.finish"):
+        def end(tx: Tx) -> Outcome:
             if not store.end(tx, claim, StepState.DONE):
                 return Outcome.LOST
             finish(tx)
-        return Outcome.APPLIED
+            return Outcome.APPLIED
+
+        return self._insist(end)
 
     def _end(self, claim: Claim, state: StepState, give_up: Callable[[Tx, str], None], reason: str) -> Outcome:
-        with self._database.transaction() as tx, failpoint("step.finish"):
+        def end(tx: Tx) -> Outcome:
             if not store.end(tx, claim, state, fault=reason):
                 return Outcome.LOST
             give_up(tx, reason)
+            return Outcome.QUARANTINED if state is StepState.QUARANTINED else Outcome.FAILED
+
         log.warning("step_given_up", step=claim.ref.name, owner_kind=claim.ref.owner_kind, state=state, reason=reason)
-        return Outcome.QUARANTINED if state is StepState.QUARANTINED else Outcome.FAILED
+        return self._insist(end)
 
     def _retry(self, claim: Claim, give_up: Callable[[Tx, str], None], *, delay_s: float, fault: str) -> Outcome:
         if claim.attempts >= self._limits.max_attempts:
@@ -191,11 +197,23 @@ class Work:
     def _put_back(
         self, claim: Claim, *, delay_s: float, forgiven: bool, fault: str, outcome: Outcome = Outcome.RETRYING
     ) -> Outcome:
-        with self._database.transaction() as tx:
+        def end(tx: Tx) -> Outcome:
             if not store.put_back(tx, claim, delay_s=delay_s, forgiven=forgiven, fault=fault):
                 return Outcome.LOST
             self.ring(tx, claim.ref, delay_s=delay_s)
-        return outcome
+            return outcome
+
+        return self._insist(end)
+
+    def _insist(self, end: Callable[[Tx], Outcome]) -> Outcome:
+        """Store how an attempt ended, through a short outage of the database: an effect that cost money should not be done again.
+
+        Running `end` twice is safe after an ambiguous commit: the fence is spent, the second run finds itself LOST.
+        """
+        for attempt in stamina.retry_context(on=Unavailable, attempts=6, wait_initial=0.2, wait_max=5.0, timeout=30.0):
+            with attempt, self._database.transaction() as tx, failpoint("step.finish"):
+                return end(tx)
+        raise AssertionError("retry_context returns or raises")
 
     def _renew(self, claim: Claim) -> bool:
         with self._database.transaction() as tx:

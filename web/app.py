@@ -1,0 +1,35 @@
+"""The web process as one Flask application: three doors, one way in, one way errors go out."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from shared.bootstrap import Container
+from shared.idempotency.service import Idempotency
+from web import agent, documents, gateway, intake, problems
+from web.context import EXTENSION, Edge
+from web.cors import Cors
+from web.exact_json import ExactJson
+
+
+def create_app(container: Container) -> Flask:
+    """Return the application. Opens no connection."""
+    app = Flask("web", static_folder=None, template_folder="documents")
+    app.json = ExactJson(app)
+    app.url_map.merge_slashes = False  # a redirect would answer in HTML
+    app.extensions[EXTENSION] = Edge(
+        container=container,
+        idempotency=Idempotency(container.database, clock=container.clock),
+        cors=Cors(container.settings.cors_origins),
+    )
+    _build_parts(container)
+    intake.register(app)
+    problems.register(app)
+    documents.register(app, {documents.AGENT: agent.register(app), documents.GATEWAY: gateway.register(app)})
+    return app
+
+
+def _build_parts(container: Container) -> None:
+    """Build what requests share before the first of them, so that two of them never build it twice."""
+    for part in (container.jobs, container.reading, container.work, container.bus):
+        assert part is not None  # noqa: S101 - naming the part builds it

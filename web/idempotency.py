@@ -1,0 +1,82 @@
+"""The `Idempotency-Key` header on POST: the same key and body get the same answer for 24 hours.
+
+A key belongs to its operation and its caller (his address, where there is no credential): an answer can hold an id that is
+a key to money, so nobody else may have it replayed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import structlog
+from flask import Response, current_app, request
+
+from shared.idempotency.model import Answer, Claim, KeyRef
+from shared.kernel.derive import derive
+from shared.kernel.errors import Unavailable
+from web import problems
+from web.address import client_address
+from web.context import edge
+
+log = structlog.get_logger(__name__)
+
+HEADER = "Idempotency-Key"
+REPLAYED = "Idempotent-Replayed"
+_KEPT_HEADERS = ("Location", "Content-Type")
+
+View = Callable[..., Any]
+
+
+def idempotent(view: View) -> View:
+    """Let `view` honour the header."""
+
+    @wraps(view)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        if HEADER not in request.headers:
+            return view(*args, **kwargs)
+        begun = edge().idempotency.begin(_ref(), fingerprint=_fingerprint())
+        if isinstance(begun, Answer):
+            return _replay(begun)
+        return _answer_once(begun, lambda: view(*args, **kwargs))
+
+    return guarded
+
+
+def caller_address() -> str:
+    """Return the address that this request's limits and keys count for."""
+    return client_address(request, trusted_proxies=edge().container.settings.trusted_proxies)
+
+
+def _answer_once(claim: Claim, call: Callable[[], Any]) -> Response:
+    try:
+        response = current_app.make_response(call())
+    except Exception as error:  # noqa: BLE001 - every fault has an answer, and the answer decides whether the key is freed
+        response = problems.answer(error)
+    kept = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
+    text = response.get_data(as_text=True)
+    try:
+        edge().idempotency.finish(claim, Answer(response.status_code, {"text": text, "headers": kept}))
+    except Unavailable as error:  # the work is done and its answer is true, whether or not we can repeat it
+        log.warning("answer_not_kept", error=type(error).__name__)
+    return response
+
+
+def _replay(answer: Answer) -> Response:
+    response = current_app.response_class(answer.body["text"], status=answer.status, headers=answer.body["headers"])
+    response.headers[REPLAYED] = "true"
+    return response
+
+
+def _ref() -> KeyRef:
+    named = f"{request.method} {request.path} {caller_address()}"  # the path may hold an id that is a key to money
+    return KeyRef(
+        derive(edge().container.settings.secret_key, "idempotency", named.encode()).hex(), request.headers[HEADER]
+    )
+
+
+def _fingerprint() -> bytes:
+    described = f"{request.method}\n{request.full_path}\n{request.mimetype}\n".encode()
+    return hashlib.sha256(described + request.get_data(cache=True)).digest()

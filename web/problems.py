@@ -1,0 +1,196 @@
+"""Errors out: one tree in, the JSON shape of the door whose path prefix is longest out. Never HTML, never a detail of a fault.
+
+`CAUSES` is the one table from the error tree to HTTP. `Accept: application/problem+json` gets RFC 9457 on any path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from flask import Flask, Request, Response, current_app, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from shared.idempotency.model import KeyReused
+from shared.kernel.errors import (
+    Conflict,
+    IntegrityFault,
+    InvalidInput,
+    LucidError,
+    NotFound,
+    TooMany,
+    Unauthorized,
+    Unavailable,
+)
+from web.context import request_id
+
+log = structlog.get_logger(__name__)
+
+PROBLEM_JSON = "application/problem+json"
+REALM = 'Bearer realm="lucid"'
+
+
+class NotBuilt(LucidError):
+    """The contract has this operation; this version does not."""
+
+    code = "not_implemented"
+
+
+class Door(StrEnum):
+    """The front doors, each with an error shape of its own."""
+
+    GATEWAY = "gateway"
+    VERIFICATION = "verification"
+    AGENT = "agent"
+
+
+PREFIXES = {"/api/v1": Door.VERIFICATION, "/api/agents": Door.GATEWAY, "/api": Door.AGENT}
+
+CAUSES: tuple[tuple[type[LucidError], HTTPStatus], ...] = (
+    (KeyReused, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (InvalidInput, HTTPStatus.BAD_REQUEST),
+    (NotFound, HTTPStatus.NOT_FOUND),
+    (Conflict, HTTPStatus.CONFLICT),
+    (Unauthorized, HTTPStatus.UNAUTHORIZED),
+    (TooMany, HTTPStatus.TOO_MANY_REQUESTS),
+    (Unavailable, HTTPStatus.SERVICE_UNAVAILABLE),
+    (NotBuilt, HTTPStatus.NOT_IMPLEMENTED),
+)
+
+HTTP_FAULTS: dict[int, tuple[str, str]] = {
+    400: ("invalid_request", "the request is malformed"),
+    401: ("unauthorized", "a credential is missing or not valid here"),
+    403: ("forbidden", "this is not allowed"),
+    404: ("not_found", "there is nothing at this address"),
+    405: ("method_not_allowed", "this address does not take that method"),
+    406: ("not_acceptable", "there is no such representation"),
+    408: ("request_timeout", "the request did not arrive in time"),
+    413: ("request_too_large", "the request is too large"),
+    414: ("address_too_long", "the address is too long"),
+    415: ("unsupported_media_type", "the body must be JSON: Content-Type: application/json"),
+    416: ("range_not_satisfiable", "there is no such range"),
+    417: ("expectation_failed", "the expectation cannot be met"),
+    431: ("headers_too_large", "the header fields are too large"),
+    501: ("not_implemented", "this is not built"),
+}
+INTERNAL = ("internal_error", "something went wrong on our side; the request id helps to find it")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An error as it leaves, before a door gives it its shape. `retry_after_s`: whole seconds."""
+
+    status: int
+    code: str
+    message: str
+    retry_after_s: int | None = None
+    details: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def door_of(path: str) -> Door:
+    """Return the door of the longest prefix that `path` lies under."""
+    found = [prefix for prefix in PREFIXES if path == prefix or path.startswith(prefix + "/")]
+    return PREFIXES[max(found, key=len)] if found else Door.GATEWAY
+
+
+def problem_of(error: Exception, door: Door) -> Problem:
+    """Translate any exception. What is not ours, or ours and alarming, tells the caller nothing and the log everything."""
+    if isinstance(error, LucidError) and not isinstance(error, IntegrityFault):
+        return _from_tree(error, door)
+    if isinstance(error, HTTPException) and (error.code or 500) < 500:
+        return _from_http(error)
+    log.error("unhandled", error=type(error).__name__, exc_info=error)
+    return Problem(500, *INTERNAL)
+
+
+def answer(error: Exception) -> Response:
+    """Return the response for an error of the current request."""
+    door = door_of(request.path)
+    problem = problem_of(error, door)
+    if _wants_problem_json(request):
+        response = _respond(problem, _rfc9457(problem), PROBLEM_JSON)
+    else:
+        response = _respond(problem, SHAPES[door](problem), "application/json")
+    response.headers.update(problem.headers)
+    if problem.retry_after_s is not None:
+        response.headers["Retry-After"] = str(problem.retry_after_s)
+    return response
+
+
+def register(app: Flask) -> None:
+    """Let every exception of `app` pass through here."""
+    app.register_error_handler(Exception, answer)
+
+
+def _from_tree(error: LucidError, door: Door) -> Problem:
+    status = next((int(status) for kind, status in CAUSES if isinstance(error, kind)), 500)
+    if status == HTTPStatus.SERVICE_UNAVAILABLE and door is not Door.GATEWAY:
+        status = 500  # their contracts know no 503
+    is_unauthorized = status == HTTPStatus.UNAUTHORIZED
+    at = error.field if isinstance(error, InvalidInput) else None
+    return Problem(
+        status,
+        error.code,
+        error.message,
+        retry_after_s=getattr(error, "retry_after_s", None),
+        details={"field": at} if at else {},
+        headers={"WWW-Authenticate": REALM} if is_unauthorized else {},
+    )
+
+
+def _from_http(error: HTTPException) -> Problem:
+    status = error.code or 500
+    code, message = HTTP_FAULTS.get(status, HTTP_FAULTS[400])
+    headers = {}
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
+    return Problem(status, code, message, headers=headers)
+
+
+def _gateway(problem: Problem) -> dict[str, Any]:
+    code = problem.code.upper()
+    body = {"success": False, "error": code, "message": problem.message, "error_code": code}
+    details = {"details": problem.details} if problem.details else {}
+    return {**body, **details, "request_id": request_id()}
+
+
+def _verification(problem: Problem) -> dict[str, Any]:
+    return {"error": {"code": problem.code, "message": problem.message}, "request_id": request_id()}
+
+
+def _agent(problem: Problem) -> dict[str, Any]:
+    return {"error": problem.message, "code": problem.code, "request_id": request_id()}
+
+
+SHAPES: dict[Door, Callable[[Problem], dict[str, Any]]] = {
+    Door.GATEWAY: _gateway,
+    Door.VERIFICATION: _verification,
+    Door.AGENT: _agent,
+}
+
+
+def _rfc9457(problem: Problem) -> dict[str, Any]:
+    return {
+        "type": f"/docs#error-{problem.code}",
+        "title": HTTPStatus(problem.status).phrase,
+        "status": problem.status,
+        "detail": problem.message,
+        "instance": f"urn:request:{request_id()}",
+        "code": problem.code,
+        **problem.details,
+    }
+
+
+def _respond(problem: Problem, body: dict[str, Any], media_type: str) -> Response:
+    response = current_app.response_class(current_app.json.dumps(body) + "\n", mimetype=media_type)
+    response.status_code = problem.status
+    return response
+
+
+def _wants_problem_json(asked: Request) -> bool:
+    return any(name.lower() == PROBLEM_JSON and quality > 0 for name, quality in asked.accept_mimetypes)

@@ -101,3 +101,16 @@ CREATE TABLE anchors (
     CONSTRAINT anchors_end_is_dated CHECK ((ended_at IS NOT NULL) = (state IN ('final', 'failed'))),
     CONSTRAINT anchors_final_has_evidence CHECK (state <> 'final' OR evidence IS NOT NULL)
 );
+
+-- What the API calls an epoch's status, derived here and nowhere else: any final anchor → anchored, all failed → failed.
+CREATE VIEW epoch_views AS
+SELECT epochs.*,
+       CASE WHEN epochs.state = 'open' THEN 'open'
+            WHEN own.any_final THEN 'anchored'
+            WHEN own.all_failed THEN 'failed'
+            ELSE 'anchoring' END AS status
+  FROM epochs
+  LEFT JOIN LATERAL (SELECT bool_or(anchors.state = 'final') AS any_final, bool_and(anchors.state = 'failed') AS all_failed
+                       FROM anchors WHERE anchors.size = epochs.end_size) AS own ON true;
+
+CREATE INDEX anchors_size ON anchors (size);

@@ -22,6 +22,7 @@ from shared.db.migrations import require_current
 from shared.db.service import Database
 from shared.events.client import Bus, connect
 from shared.events.service import Events
+from shared.idempotency.service import Idempotency
 from shared.kernel import failpoints
 from shared.kernel.clock import Clock, SystemClock
 from shared.kernel.ids import Ids
@@ -53,6 +54,14 @@ class Role(StrEnum):
     CLI = "cli"
 
 
+_PARTS = {
+    Role.WEB: ("jobs", "reading", "idempotency"),
+    Role.WORKER: ("jobs", "evaluation", "execution", "polling", "log", "anchoring", "idempotency"),
+    Role.RELAY: ("work",),
+    Role.LISTENER: ("settlements", "node"),
+    Role.BEAT: (),
+    Role.CLI: (),
+}
 TALKS_TO_NODE = frozenset({Role.WORKER, Role.LISTENER, Role.CLI})
 
 
@@ -90,6 +99,11 @@ class Container:
         self.clock: Clock = SystemClock()
         self.ids = Ids()
 
+    def warm(self) -> None:
+        """Build every part of this role before the first thread asks for one: two threads must not build two."""
+        for name in _PARTS[self.role]:
+            getattr(self, name)
+
     # -- engine
 
     @cached_property
@@ -116,6 +130,11 @@ class Container:
         settings = self.settings
         limits = WorkLimits(settings.lease_s, settings.rescue_after_s, settings.max_attempts)
         return Work(self.database, limits, nudge=self.bus.nudge_relay)
+
+    @cached_property
+    def idempotency(self) -> Idempotency:
+        """Answers stored by key."""
+        return Idempotency(self.database, clock=self.clock)
 
     # -- proof
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from flask import Flask
 
 from shared.bootstrap import Container
-from shared.idempotency.service import Idempotency
 from web import agent, documents, gateway, intake, problems
 from web.context import EXTENSION, Edge
 from web.cors import Cors
@@ -19,17 +18,11 @@ def create_app(container: Container) -> Flask:
     app.url_map.merge_slashes = False  # a redirect would answer in HTML
     app.extensions[EXTENSION] = Edge(
         container=container,
-        idempotency=Idempotency(container.database, clock=container.clock),
+        idempotency=container.idempotency,
         cors=Cors(container.settings.cors_origins),
     )
-    _build_parts(container)
+    container.warm()
     intake.register(app)
     problems.register(app)
     documents.register(app, {documents.AGENT: agent.register(app), documents.GATEWAY: gateway.register(app)})
     return app
-
-
-def _build_parts(container: Container) -> None:
-    """Build what requests share before the first of them, so that two of them never build it twice."""
-    for part in (container.jobs, container.reading, container.work, container.bus):
-        assert part is not None  # noqa: S101 - naming the part builds it

@@ -64,7 +64,7 @@ def _keep_our_logging(**_: Any) -> None:
 
 @worker_init.connect
 def _start(**_: Any) -> None:
-    container()
+    container().warm()
 
 
 @worker_ready.connect

@@ -82,16 +82,24 @@ UPDATE epochs SET state = 'closed', end_size = %(end_size)s, root = %(root)s, cl
 INSERT INTO epochs (number, epoch_id, start_size) VALUES (%(number)s, %(epoch_id)s, %(start_size)s);
 
 -- name: epochs
-SELECT * FROM epochs ORDER BY number DESC;
+SELECT * FROM epoch_views WHERE %(status)s::text IS NULL OR status = %(status)s
+ ORDER BY number DESC LIMIT %(limit)s OFFSET %(offset)s;
+
+-- name: epoch_count
+SELECT count(*) AS total FROM epoch_views WHERE %(status)s::text IS NULL OR status = %(status)s;
 
 -- name: epoch_by_id
-SELECT * FROM epochs WHERE epoch_id = %(epoch_id)s;
+SELECT * FROM epoch_views WHERE epoch_id = %(epoch_id)s;
 
 -- name: epoch_of_leaf
-SELECT * FROM epochs WHERE start_size <= %(leaf_index)s AND (end_size IS NULL OR end_size > %(leaf_index)s) ORDER BY number LIMIT 1;
+SELECT * FROM epoch_views WHERE start_size <= %(leaf_index)s AND (end_size IS NULL OR end_size > %(leaf_index)s)
+ ORDER BY number LIMIT 1;
 
 -- name: open_epoch_now
-SELECT * FROM epochs WHERE state = 'open';
+SELECT * FROM epoch_views WHERE state = 'open';
+
+-- name: epochs_by_status
+SELECT status, count(*) AS epochs FROM epoch_views GROUP BY status;
 
 -- name: intend_anchor
 INSERT INTO anchors (target, size, request) VALUES (%(target)s, %(size)s, %(request)s)

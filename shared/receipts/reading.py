@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Sequence
 
 from shared.db.service import Database, Tx
 from shared.kernel import signing
-from shared.kernel.errors import LucidError, NotFound
+from shared.kernel.errors import IntegrityFault, InvalidInput, LucidError, NotFound
 from shared.kernel.ids import is_public
-from shared.merkle.checkpoint import SignedCheckpoint
+from shared.merkle.checkpoint import Checkpoint, SignedCheckpoint, verify_line
 from shared.merkle.hashing import leaf_hash
 from shared.merkle.notes import VerifierKey
 from shared.merkle.tiles import Tile, encode_entries, tile_positions
-from shared.merkle.tree import inclusion_proof
-from shared.merkle.verify import verify_inclusion
+from shared.merkle.tree import consistency_proof, inclusion_proof
+from shared.merkle.verify import verify_consistency, verify_inclusion
 from shared.receipts import store
 from shared.receipts.log import LogSigner, node_reader
 from shared.receipts.model import (
@@ -23,7 +21,6 @@ from shared.receipts.model import (
     Anchor,
     AnchorState,
     Epoch,
-    EpochState,
     EpochStats,
     EpochStatus,
     EpochView,
@@ -69,8 +66,7 @@ class Reading:
             inclusion_valid, epoch = None, None
             if receipt.leaf_index is not None:
                 inclusion_valid = self._is_included(tx, receipt)
-                found = store.epoch_of_leaf(tx, receipt.leaf_index)
-                epoch = _view(tx, found) if found else None
+                epoch = store.epoch_of_leaf(tx, receipt.leaf_index)
         public = keys.get(receipt.signer_kid, b"")
         return Verification(
             hash_valid=hashlib.sha256(receipt.canonical).digest() == receipt.receipt_hash,
@@ -168,40 +164,50 @@ class Reading:
 
     # -- epochs
 
-    def epochs(self, *, status: str | None, page: int, per_page: int) -> tuple[list[EpochView], int]:
+    def epochs(self, *, status: EpochStatus | None, page: int, per_page: int) -> tuple[list[EpochView], int]:
         """Return one page of epochs, newest first, and how many there are in all."""
         with self._database.transaction() as tx:
-            views = [view for view in _views(tx, store.epochs(tx)) if status in (None, view.status)]
-        return views[(page - 1) * per_page : page * per_page], len(views)
+            views = store.epochs(tx, status=status, limit=per_page, offset=(page - 1) * per_page)
+            return views, store.epoch_count(tx, status=status)
 
     def epoch(self, epoch_id: str) -> EpochView:
         """Return one epoch. Raises `NotFound`."""
         with self._database.transaction() as tx:
-            epoch = store.epoch_by_id(tx, epoch_id) if is_public(epoch_id, EPOCH) else None
-            if epoch is None:
-                raise NotFound("epoch not found")
-            return _view(tx, epoch)
+            view = store.epoch_by_id(tx, epoch_id) if is_public(epoch_id, EPOCH) else None
+        if view is None:
+            raise NotFound("epoch not found")
+        return view
 
     def current_epoch(self) -> EpochView:
         """Return the open epoch. Raises `NotFound` before the first one is opened; reading opens none."""
         with self._database.transaction() as tx:
-            epoch = store.open_epoch_now(tx)
-            if epoch is None:
-                raise NotFound("no epoch is open")
-            return _view(tx, epoch)
+            view = store.open_epoch_now(tx)
+        if view is None:
+            raise NotFound("no epoch is open")
+        return view
 
-    def size(self) -> int:
-        """Return how many receipts are integrated."""
-        with self._database.transaction() as tx:
-            return store.log_size(tx)
+    def evidence_holds(self, epoch: Epoch, anchor: Anchor) -> bool:
+        """Check an anchor's evidence anew: the pinned witness cosigned this epoch's size and root, or a later one that extends it."""
+        if anchor.state is not AnchorState.FINAL or anchor.evidence is None or not self._witness_key:
+            return False
+        try:
+            key = VerifierKey.parse(self._witness_key)
+            signed = SignedCheckpoint.parse(anchor.evidence)
+            line = next((line for line in signed.signatures if line.is_by(key)), None)
+            if line is None:
+                return False
+            verify_line(signed.checkpoint, line, key)
+            self._require_extends(epoch, signed.checkpoint)
+        except (InvalidInput, IntegrityFault):
+            return False
+        return True
 
     def stats(self) -> EpochStats:
         """Return the log's epochs in numbers."""
         with self._database.transaction() as tx:
-            views = _views(tx, store.epochs(tx))
-            counted = Counter(str(view.status) for view in views)
-            by_status = {str(status): counted[str(status)] for status in EpochStatus}
-            return EpochStats(len(views), store.receipt_count(tx), by_status, store.last_anchor_at(tx))
+            counted = store.epochs_by_status(tx)
+            by_status = {str(status): counted.get(status, 0) for status in EpochStatus}
+            return EpochStats(sum(counted.values()), store.receipt_count(tx), by_status, store.last_anchor_at(tx))
 
     # -- within a transaction
 
@@ -224,6 +230,16 @@ class Reading:
         lines = SignedCheckpoint.parse(head.note).signatures
         return [vkey for vkey in self._signer.vkeys() if any(line.is_by(VerifierKey.parse(vkey)) for line in lines)]
 
+    def _require_extends(self, epoch: Epoch, later: Checkpoint) -> None:
+        """Raise `IntegrityFault` unless `later` is the epoch's own boundary, or the same log grown."""
+        if epoch.end_size is None or epoch.root is None or later.size < epoch.end_size:
+            raise IntegrityFault("the checkpoint ends before the epoch does")
+        with self._database.transaction() as tx:
+            path = consistency_proof(epoch.end_size, later.size, node_reader(tx))
+        verify_consistency(
+            old_size=epoch.end_size, old_root=epoch.root, new_size=later.size, new_root=later.root, proof=path
+        )
+
     def _is_included(self, tx: Tx, receipt: Receipt) -> bool:
         try:
             proof = _proof(tx, receipt, self._newest(tx))
@@ -237,17 +253,6 @@ class Reading:
         except LucidError:
             return False
         return True
-
-
-def status_of(epoch: Epoch, anchors: Sequence[Anchor]) -> EpochStatus:
-    """Return the API's status: any final anchor → anchored, all failed → failed, else anchoring."""
-    if epoch.state is EpochState.OPEN:
-        return EpochStatus.OPEN
-    if any(anchor.state is AnchorState.FINAL for anchor in anchors):
-        return EpochStatus.ANCHORED
-    if anchors and all(anchor.state is AnchorState.FAILED for anchor in anchors):
-        return EpochStatus.FAILED
-    return EpochStatus.ANCHORING
 
 
 def _receipt(tx: Tx, receipt_id: str) -> Receipt:
@@ -280,17 +285,3 @@ def _directions(index: int, size: int) -> list[str]:
             directions.append("R")
         position, last = position >> 1, last >> 1
     return directions
-
-
-def _view(tx: Tx, epoch: Epoch) -> EpochView:
-    return _views(tx, [epoch])[0]
-
-
-def _views(tx: Tx, epochs: Sequence[Epoch]) -> list[EpochView]:
-    """Anchoring a size anchors every earlier epoch, but each closed epoch has an anchor row of its own."""
-    anchors = store.anchors_of_sizes(tx, [epoch.end_size for epoch in epochs if epoch.end_size is not None])
-    views = []
-    for epoch in epochs:
-        own = [anchor for anchor in anchors if anchor.size == epoch.end_size]
-        views.append(EpochView(epoch, status_of(epoch, own), own))
-    return views

@@ -14,6 +14,8 @@ from shared.receipts.model import (
     AnchorState,
     Epoch,
     EpochState,
+    EpochStatus,
+    EpochView,
     LogHead,
     Receipt,
     ReceiptKind,
@@ -188,24 +190,34 @@ def open_epoch(tx: Tx, *, number: int, epoch_id: str, start_size: int) -> None:
     tx.run(SQL["open_epoch"], {"number": number, "epoch_id": epoch_id, "start_size": start_size})
 
 
-def epochs(tx: Tx) -> list[Epoch]:
-    """Return every epoch, newest first."""
-    return [_epoch(row) for row in tx.all(SQL["epochs"])]
+def epochs(tx: Tx, *, status: EpochStatus | None, limit: int, offset: int) -> list[EpochView]:
+    """Return epochs with their anchors, newest first."""
+    return _views(tx, tx.all(SQL["epochs"], {"status": status, "limit": limit, "offset": offset}))
 
 
-def epoch_by_id(tx: Tx, epoch_id: str) -> Epoch | None:
+def epoch_count(tx: Tx, *, status: EpochStatus | None) -> int:
+    """Return how many epochs there are, of this status or in all."""
+    return _count(tx.one(SQL["epoch_count"], {"status": status}), "total")
+
+
+def epoch_by_id(tx: Tx, epoch_id: str) -> EpochView | None:
     """Return one epoch."""
-    return _maybe_epoch(tx.one(SQL["epoch_by_id"], {"epoch_id": epoch_id}))
+    return _maybe_view(tx, tx.one(SQL["epoch_by_id"], {"epoch_id": epoch_id}))
 
 
-def epoch_of_leaf(tx: Tx, leaf_index: int) -> Epoch | None:
+def epoch_of_leaf(tx: Tx, leaf_index: int) -> EpochView | None:
     """Return the epoch that holds this leaf."""
-    return _maybe_epoch(tx.one(SQL["epoch_of_leaf"], {"leaf_index": leaf_index}))
+    return _maybe_view(tx, tx.one(SQL["epoch_of_leaf"], {"leaf_index": leaf_index}))
 
 
-def open_epoch_now(tx: Tx) -> Epoch | None:
+def open_epoch_now(tx: Tx) -> EpochView | None:
     """Return the open epoch."""
-    return _maybe_epoch(tx.one(SQL["open_epoch_now"]))
+    return _maybe_view(tx, tx.one(SQL["open_epoch_now"]))
+
+
+def epochs_by_status(tx: Tx) -> dict[EpochStatus, int]:
+    """Return how many epochs have each status."""
+    return {EpochStatus(row["status"]): int(row["epochs"]) for row in tx.all(SQL["epochs_by_status"])}
 
 
 # -- anchors
@@ -249,11 +261,6 @@ def anchor_tried(tx: Tx, anchor_id: int, fault: str) -> None:
     tx.run(SQL["anchor_tried"], {"id": anchor_id, "fault": fault})
 
 
-def anchors_of_sizes(tx: Tx, sizes: Sequence[int]) -> list[Anchor]:
-    """Return the anchors of these sizes."""
-    return [_anchor(row) for row in tx.all(SQL["anchors_of_sizes"], {"sizes": list(sizes)})]
-
-
 def last_anchor_at(tx: Tx) -> datetime | None:
     """Return when a target last vouched for the log."""
     row = tx.one(SQL["last_anchor_at"])
@@ -278,8 +285,20 @@ def _receipt(row: Row) -> Receipt:
     )
 
 
-def _maybe_epoch(row: Row | None) -> Epoch | None:
-    return None if row is None else _epoch(row)
+def _maybe_view(tx: Tx, row: Row | None) -> EpochView | None:
+    return None if row is None else _views(tx, [row])[0]
+
+
+def _views(tx: Tx, rows: Sequence[Row]) -> list[EpochView]:
+    """Join each epoch with the anchors of its own size."""
+    sizes = [row["end_size"] for row in rows if row["end_size"] is not None]
+    found = [_anchor(row) for row in tx.all(SQL["anchors_of_sizes"], {"sizes": sizes})]
+    return [
+        EpochView(
+            _epoch(row), EpochStatus(row["status"]), [anchor for anchor in found if anchor.size == row["end_size"]]
+        )
+        for row in rows
+    ]
 
 
 def _epoch(row: Row) -> Epoch:

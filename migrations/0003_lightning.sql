@@ -24,6 +24,7 @@ CREATE TABLE invoices (
     expires_at      timestamptz NOT NULL,
     next_check      timestamptz NOT NULL DEFAULT now(),
     checks          integer     NOT NULL DEFAULT 0,
+    nudged_at       timestamptz,
     sweep_id        bigint      REFERENCES sweeps (id) ON DELETE SET NULL,
     settled_at      timestamptz,
     paid_msat       bigint      CHECK (paid_msat > 0),
@@ -36,6 +37,15 @@ CREATE TABLE invoices (
 CREATE INDEX invoices_due ON invoices (next_check) WHERE state = 'open';
 CREATE INDEX invoices_watched ON invoices (next_check) WHERE state = 'expired';
 CREATE INDEX invoices_sweep ON invoices (sweep_id) WHERE sweep_id IS NOT NULL;
+
+-- What polling looks at. An invoice that the node has not answered for is its own step's business; an evaluation invoice that
+-- nobody answered for ends when its time is over. An expired one is watched for a day more: a payment accepted before expiry
+-- may settle after it.
+CREATE VIEW due_invoices AS
+SELECT id, next_check FROM invoices
+ WHERE next_check <= now()
+   AND ((state = 'open' AND (payment_request IS NOT NULL OR (purpose = 'eval' AND expires_at < now())))
+        OR (state = 'expired' AND expires_at > now() - interval '1 day'));
 
 -- The subscription's place, moved in the transaction that credits.
 CREATE TABLE settle_cursor (

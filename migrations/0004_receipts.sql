@@ -93,13 +93,14 @@ CREATE TABLE anchors (
         CONSTRAINT anchors_state_known CHECK (state IN ('intended', 'submitted', 'confirmed', 'final', 'failed')),
     request    text        NOT NULL,
     evidence   text,
+    target_key text,
     fault      text,
     tries      integer     NOT NULL DEFAULT 0,
     created_at timestamptz NOT NULL DEFAULT now(),
     ended_at   timestamptz,
     CONSTRAINT anchors_once UNIQUE (target, size),
     CONSTRAINT anchors_end_is_dated CHECK ((ended_at IS NOT NULL) = (state IN ('final', 'failed'))),
-    CONSTRAINT anchors_final_has_evidence CHECK (state <> 'final' OR evidence IS NOT NULL)
+    CONSTRAINT anchors_final_has_evidence CHECK (state <> 'final' OR (evidence IS NOT NULL AND target_key IS NOT NULL))
 );
 
 -- What the API calls an epoch's status, derived here and nowhere else: any final anchor → anchored, all failed → failed.

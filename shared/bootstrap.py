@@ -244,7 +244,9 @@ class Container:
     @cached_property
     def settlements(self) -> Settlements:
         """The only way in which a settled invoice becomes money."""
-        return Settlements(self.database, invoices=self.invoices, life=self.job_life, work=self.work)
+        return Settlements(
+            self.database, invoices=self.invoices, events=self.events, life=self.job_life, work=self.work
+        )
 
     @cached_property
     def polling(self) -> Polling:
@@ -256,16 +258,17 @@ class Container:
     @cached_property
     def models(self) -> ModelDesk:
         """The upstream model behind the paid agent."""
+        from shared.agent.metering import MeteredUpstream
         from shared.agent.model_access import ModelDesk
-        from shared.llm.clients.openai import Upstream
 
         settings = self.settings
-        upstream = Upstream(
+        upstream = MeteredUpstream(
             settings.openai_base_url,
             settings.openai_api_key,
             first_token_s=settings.llm_first_token_s,
             deadline_s=settings.llm_deadline_s,
             clock=self.clock,
+            database=self.database,
         )
         return ModelDesk(
             upstream,

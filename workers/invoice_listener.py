@@ -26,8 +26,9 @@ def run(container: Container, stop: threading.Event) -> None:
     pause_s = _FIRST_PAUSE_S
     while not stop.is_set():
         try:
-            for said in _settlements(container, stop):
-                _settle(container, said)
+            _catch_up(container)
+            for said in container.node.subscribe_invoices(container.invoices.cursor(), stop=stop):
+                _settle(container, said, moves_cursor=True)
                 pause_s = _FIRST_PAUSE_S
         except (LightningError, Unavailable) as error:
             log.warning("listener_waits", error=error.code, pause_s=pause_s)
@@ -35,19 +36,24 @@ def run(container: Container, stop: threading.Event) -> None:
             pause_s = min(_LONGEST_PAUSE_S, pause_s * 2)
 
 
-def _settlements(container: Container, stop: threading.Event) -> Any:
-    """Yield what was missed, then what comes. lnd replays nothing for index 0, so the first run reads the list."""
-    cursor = container.invoices.cursor()
-    if cursor == 0:
-        yield from container.node.list_settled_after(0)
-        cursor = container.invoices.cursor()
-    log.info("listening", settle_index=cursor)
-    yield from container.node.subscribe_invoices(cursor, stop=stop)
+def _catch_up(container: Container) -> None:
+    """Credit what was settled before the first start: lnd replays nothing for index 0.
+
+    The list is ordered by creation, so the cursor moves once, at the end: a death in between starts the list again.
+    """
+    if container.invoices.cursor():
+        return
+    highest = 0
+    for said in container.node.list_settled_after(0):
+        _settle(container, said, moves_cursor=False)
+        highest = max(highest, said.settle_index)
+    container.invoices.caught_up(highest)
+    log.info("listening", settle_index=highest)
 
 
-def _settle(container: Container, said: NodeInvoice) -> None:
+def _settle(container: Container, said: NodeInvoice, *, moves_cursor: bool) -> None:
     bind_correlation_id(new_correlation_id())
-    container.settlements.settle(settlement_of(said), from_subscription=True)
+    container.settlements.settle(settlement_of(said), from_subscription=moves_cursor)
 
 
 def main() -> None:

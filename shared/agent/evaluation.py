@@ -15,10 +15,11 @@ from shared.kernel.errors import IntegrityFault
 from shared.ledger import service as ledger
 from shared.ledger.model import Account, DebtReason
 from shared.lightning.clients.faults import NodeUnavailable, OutcomeUnknown
+from shared.lightning.clients.lnd import InvoiceMismatch
 from shared.lightning.clients.price import NoTrustworthyPrice, PriceFeeds
-from shared.lightning.model import Invoice, Price, Purpose, Terms
+from shared.lightning.model import Invoice, InvoiceState, Opened, Price, Purpose, Terms
 from shared.lightning.service import Invoices
-from shared.work.model import Claim, RetryLater, StepFailed, StepRef
+from shared.work.model import Claim, LeaseLost, RetryLater, StepFailed, StepRef
 from shared.work.service import Work
 
 EVALUATION_FAILED = "The evaluation could not be finished; the evaluation fee is owed back."
@@ -85,16 +86,20 @@ class Evaluation:
     def open_work_invoice(self, job_id: int) -> None:
         """Price the work, lock the price on the invoice, create it at the node; the fee is earned when the customer can go on."""
 
-        def effect(claim: Claim) -> tuple[Invoice, str]:
+        def effect(claim: Claim) -> Opened:
             invoice = self._priced_invoice(job_id, claim)
+            if invoice.state is not InvoiceState.OPEN:
+                raise StepFailed("the work invoice ended before it was opened")
             try:
-                return invoice, self._invoices.ask_node(invoice, expiry_s=self._patience.invoice_expiry_s)
+                return self._invoices.ask_node(invoice, expiry_s=self._patience.invoice_expiry_s)
             except (NodeUnavailable, OutcomeUnknown) as error:
                 raise self._be_patient(claim, error.message) from error
+            except InvoiceMismatch as error:  # an earlier attempt's invoice has expired at the node
+                raise StepFailed(error.message) from error
 
-        def finish(tx: Tx, answer: tuple[Invoice, str]) -> None:
+        def finish(tx: Tx, answer: Opened) -> None:
             job = self._lock(tx, job_id)
-            if not self._invoices.opened(tx, *answer):
+            if not self._invoices.opened(tx, answer):
                 raise IntegrityFault("the work invoice ended before it was opened")
             self._earn_fee(tx, job)
             self._life.move(tx, job, JobEvent.ACCEPTED)
@@ -115,6 +120,11 @@ class Evaluation:
         quote = self._quote(job, claim)
         with self._database.transaction() as tx:
             locked = self._lock(tx, job_id)
+            if locked.state is not JobState.EVALUATING:
+                raise LeaseLost("another owner of this step has gone on")
+            earlier = self._invoices.by_purpose(tx, job.owner, Purpose.WORK)
+            if earlier is not None:  # the price that it locked stands
+                return earlier
             store.record_estimate(tx, job_id, quote[0])
             terms = Terms(Purpose.WORK, quote[0].amount_msat, WORK_MEMO, self._patience.invoice_expiry_s, quote[1])
             return self._invoices.intend(tx, locked.owner, terms)
@@ -135,15 +145,16 @@ class Evaluation:
 
     def _earn_fee(self, tx: Tx, job: Job) -> None:
         amount_msat = min(job.eval_amount_msat, ledger.held(tx, job.owner))
-        ledger.earn(tx, job.owner, Account.REVENUE_EVAL, ref=f"job:{job.id}:eval", amount_msat=amount_msat)
+        ledger.earn(tx, job.owner, Account.REVENUE_EVAL, ref="eval", amount_msat=amount_msat)
 
     def _fail(self, tx: Tx, job_id: int, event: JobEvent, reason: DebtReason, message: str) -> None:
         job = self._lock(tx, job_id)
-        ledger.owe_back(tx, job.owner, reason, ref=f"job:{job.id}", amount_msat=ledger.held(tx, job.owner))
+        ledger.owe_back(tx, job.owner, reason, ref="eval", amount_msat=ledger.held(tx, job.owner))
         self._life.move(tx, job, event, error_message=message)
-        for invoice in self._invoices.of_owner(tx, job.owner).values():
-            if self._invoices.lapse(tx, invoice):
-                self._work.start(tx, StepRef(JOB, job.id, JobStep.WITHDRAW_INVOICE))
+        unpaid = self._invoices.by_purpose(tx, job.owner, Purpose.WORK)
+        if unpaid is not None and unpaid.state is not InvoiceState.SETTLED:
+            self._invoices.lapse(tx, unpaid)
+            self._work.start(tx, StepRef(JOB, job.id, JobStep.WITHDRAW_INVOICE))
 
     def _job(self, job_id: int) -> Job:
         with self._database.transaction() as tx:

@@ -14,7 +14,7 @@ from shared.db.service import Database, Tx
 from shared.kernel.errors import IntegrityFault
 from shared.ledger import service as ledger
 from shared.ledger.model import Account, DebtReason
-from shared.lightning.clients.faults import NodeUnavailable
+from shared.lightning.clients.faults import LightningError
 from shared.lightning.model import Invoice
 from shared.lightning.service import Invoices
 from shared.work.model import Claim, RetryLater, StepFailed, StepRef
@@ -23,6 +23,7 @@ from shared.work.service import Work
 WORK_FAILED = "The work could not be finished; what you paid for it is owed back."
 _WITHDRAW_AGAIN_S = 30.0
 _WITHDRAW_FOR_S = 86_400.0
+_ON_ITS_WAY_S = 20.0  # four times the deadline of a call to the node
 
 
 class Execution:
@@ -65,7 +66,7 @@ class Execution:
         def give_up(tx: Tx, _reason: str) -> None:
             job = self._lock(tx, job_id)
             amount_msat = ledger.held(tx, job.owner)
-            ledger.owe_back(tx, job.owner, DebtReason.WORK_FAILED, ref=f"job:{job.id}", amount_msat=amount_msat)
+            ledger.owe_back(tx, job.owner, DebtReason.WORK_FAILED, ref="work", amount_msat=amount_msat)
             self._life.move(tx, job, JobEvent.WORK_FAILED, error_message=WORK_FAILED)
 
         self._work.perform(StepRef(JOB, job_id, JobStep.EXECUTE), effect=effect, finish=finish, give_up=give_up)
@@ -78,12 +79,13 @@ class Execution:
                 job = store.job(tx, job_id)
                 invoices: list[Invoice] = list(self._invoices.of_owner(tx, job.owner).values()) if job else []
             try:
-                for invoice in invoices:
-                    self._polling.withdraw(invoice)
-            except NodeUnavailable as error:
+                known = [self._polling.withdraw(invoice) for invoice in invoices]
+            except LightningError as error:
                 if claim.age_s > _WITHDRAW_FOR_S:  # by then the node has let it expire
                     raise StepFailed(error.message) from error
                 raise RetryLater(error.message, delay_s=_WITHDRAW_AGAIN_S, counts=False) from error
+            if not all(known) and claim.age_s < _ON_ITS_WAY_S:
+                raise RetryLater("a creation may be on its way", delay_s=_ON_ITS_WAY_S, counts=False)
 
         self._work.perform(
             StepRef(JOB, job_id, JobStep.WITHDRAW_INVOICE),
@@ -100,10 +102,9 @@ class Execution:
         spent = actual(
             self._rates, job.estimate, tokens_in=ran.tokens_in, tokens_out=ran.tokens_out, paid_msat=paid_msat
         )
-        ref = f"job:{job.id}:work"
-        ledger.earn(tx, job.owner, Account.REVENUE_WORK, ref=ref, amount_msat=spent.charged_msat)
+        ledger.earn(tx, job.owner, Account.REVENUE_WORK, ref="work", amount_msat=spent.charged_msat)
         rest_msat = ledger.held(tx, job.owner)
-        ledger.owe_back(tx, job.owner, DebtReason.UNUSED, ref=ref, amount_msat=rest_msat)
+        ledger.owe_back(tx, job.owner, DebtReason.UNUSED, ref="work", amount_msat=rest_msat)
         store.record_actual(tx, job.id, result=answer.text, actual=spent)
         return replace(job, actual=spent)
 

@@ -8,6 +8,7 @@ from shared.agent import store
 from shared.agent.model import ENDED, JOB_TRANSITIONS, Job, JobEvent, JobState
 from shared.db.service import Tx
 from shared.events.service import Events
+from shared.kernel.errors import IntegrityFault
 from shared.kernel.transitions import next_state
 from shared.ledger import service as ledger
 from shared.lightning.model import InvoiceState, Purpose
@@ -51,6 +52,8 @@ class JobLife:
         store.move_job(tx, job.id, from_state=job.state, to_state=to_state, reason=reason, error_message=error_message)
         self._events.append(tx, job.owner, event, moved=(job.state, to_state))
         if to_state in ENDED:
+            if ledger.held(tx, job.owner) != 0:
+                raise IntegrityFault("an ended job holds money that is neither earned nor owed back")
             self._leave_receipt(tx, job, ending or Ending(event))
         return to_state
 

@@ -11,10 +11,11 @@ import structlog
 from shared.agent.settlement import Settlements
 from shared.db.service import Tx
 from shared.kernel.clock import Clock
+from shared.kernel.errors import Unavailable
 from shared.lightning.clients.faults import LightningError
 from shared.lightning.model import CancelOutcome, Invoice, InvoiceState, NodeInvoiceState
 from shared.lightning.service import ADVANCE, SETTLE, SWEEP, Invoices, settlement_of
-from shared.work.model import Claim, StepRef
+from shared.work.model import Claim, StepInterrupted, StepRef
 from shared.work.service import Work
 
 log = structlog.get_logger(__name__)
@@ -49,10 +50,15 @@ class Polling:
 
         self._perform(sweep_id, ADVANCE, self._end_if_lapsed, finish)
 
-    def withdraw(self, invoice: Invoice) -> None:
-        """Make an abandoned invoice unpayable; if it was paid before, credit it (late: it is owed back)."""
-        if self._invoices.cancel(invoice) is CancelOutcome.ALREADY_SETTLED:
+    def withdraw(self, invoice: Invoice) -> bool:
+        """Make an abandoned invoice unpayable; if it was paid before, credit it (late: it is owed back).
+
+        False where the node does not know it: a creation may still be on its way there.
+        """
+        outcome = self._invoices.cancel(invoice)
+        if outcome is CancelOutcome.ALREADY_SETTLED:
             self._settle_one(invoice)
+        return outcome is not CancelOutcome.UNKNOWN_INVOICE
 
     def _perform(
         self, sweep_id: int, name: str, each: Callable[[Invoice], None], finish: Callable[[Tx, None], None]
@@ -89,8 +95,12 @@ class Polling:
 
 
 def _guarded(each: Callable[[Invoice], None], invoice: Invoice) -> None:
-    """One invoice that cannot be asked about now is asked about in a later sweep; the others go on."""
+    """Whatever one invoice meets, the others of its sweep go on; it is looked at again in a later one."""
     try:
         each(invoice)
-    except LightningError as error:
+    except StepInterrupted:
+        raise
+    except (LightningError, Unavailable) as error:
         log.warning("invoice_not_asked", invoice=invoice.id, error=error.code)
+    except Exception as error:
+        log.exception("invoice_raised", invoice=invoice.id, error=type(error).__name__)

@@ -37,3 +37,16 @@ UPDATE jobs SET work_amount_msat = %(paid_msat)s WHERE id = %(id)s;
 UPDATE jobs SET result = %(result)s, tokens_in = %(tokens_in)s, tokens_out = %(tokens_out)s, actual_cost_usd = %(cost_usd)s,
                 actual_charge_usd = %(charge_usd)s, charged_msat = %(charged_msat)s
  WHERE id = %(id)s;
+
+-- name: count_model_call
+INSERT INTO model_calls (model, outcome, up_to_ms, calls, tokens_in, tokens_out, latency_ms)
+VALUES (%(model)s, %(outcome)s, %(up_to_ms)s, 1, %(tokens_in)s, %(tokens_out)s, %(latency_ms)s)
+ON CONFLICT (model, outcome, up_to_ms) DO UPDATE
+   SET calls = model_calls.calls + 1, tokens_in = model_calls.tokens_in + excluded.tokens_in,
+       tokens_out = model_calls.tokens_out + excluded.tokens_out, latency_ms = model_calls.latency_ms + excluded.latency_ms;
+
+-- name: model_calls
+SELECT model, outcome, up_to_ms, calls, tokens_in, tokens_out, latency_ms FROM model_calls ORDER BY model, outcome, up_to_ms;
+
+-- name: ended_among
+SELECT id FROM jobs WHERE id = ANY(%(ids)s) AND ended_at IS NOT NULL ORDER BY id;

@@ -27,7 +27,7 @@ from shared.kernel.ids import Ids, is_public
 from shared.kernel.money import msat, whole_sats
 from shared.ledger import service as ledger
 from shared.ledger.model import DebtState
-from shared.lightning.model import Invoice, Purpose, Terms
+from shared.lightning.model import Invoice, Opened, Purpose, Terms
 from shared.lightning.service import Invoices
 from shared.receipts.service import Receipts
 from shared.work.model import RetryLater, StepRef
@@ -104,20 +104,21 @@ class Jobs:
     def open_eval_invoice(self, job_id: int) -> None:
         """Create the evaluation invoice at the node. First link of a job's first chain."""
 
-        def effect(_claim: object) -> tuple[Invoice, str] | None:
+        def effect(_claim: object) -> Opened | None:
             with self._database.transaction() as tx:
                 job = store.job(tx, job_id)
                 invoice = self._invoices.by_purpose(tx, job.owner, Purpose.EVAL) if job else None
             if job is None or invoice is None or job.state is not JobState.AWAITING_EVAL_PAYMENT:
-                return None
+                return None  # abandoned meanwhile
             try:
-                return invoice, self._invoices.ask_node(invoice, expiry_s=self._terms.invoice_expiry_s)
+                return self._invoices.ask_node(invoice, expiry_s=self._terms.invoice_expiry_s)
             except Unavailable as error:  # the caller waits for a while; after that the job is abandoned or lapses
                 raise RetryLater(error.message, delay_s=_ASK_AGAIN_S, counts=False) from error
 
-        def finish(tx: Tx, answer: tuple[Invoice, str] | None) -> None:
-            if answer is not None and self._invoices.opened(tx, *answer):
-                self._events.append(tx, answer[0].owner, "eval invoice opened")
+        def finish(tx: Tx, answer: Opened | None) -> None:
+            store.lock_job(tx, job_id)  # the owner first, everywhere: events are numbered under its lock
+            if answer is not None and self._invoices.opened(tx, answer):
+                self._events.append(tx, answer.invoice.owner, "eval invoice opened")
 
         def give_up(tx: Tx, _reason: str) -> None:
             job = store.lock_job(tx, job_id)

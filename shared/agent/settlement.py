@@ -11,6 +11,7 @@ from shared.agent import store
 from shared.agent.life import Ending, JobLife
 from shared.agent.model import JOB, Job, JobEvent, JobState, JobStep
 from shared.db.service import Database, Tx
+from shared.events.service import Events
 from shared.kernel.errors import IntegrityFault
 from shared.kernel.failpoints import effect as failpoint
 from shared.ledger import service as ledger
@@ -41,9 +42,10 @@ _LAPSED = {
 class Settlements:
     """Turns what the Lightning node says into money and moves."""
 
-    def __init__(self, database: Database, *, invoices: Invoices, life: JobLife, work: Work) -> None:
+    def __init__(self, database: Database, *, invoices: Invoices, events: Events, life: JobLife, work: Work) -> None:
         self._database = database
         self._invoices = invoices
+        self._events = events
         self._life = life
         self._work = work
 
@@ -86,6 +88,7 @@ class Settlements:
         expected = _PAID.get((invoice.purpose, job.state))
         if invoice.late or expected is None:
             ledger.owe_back(tx, job.owner, DebtReason.LATE, ref=invoice.purpose, amount_msat=paid_msat)
+            self._events.append(tx, job.owner, f"{invoice.purpose} paid late")
             return
         if paid_msat < invoice.amount_msat:  # lnd does not settle these; if one ever does, nobody loses it
             ledger.owe_back(tx, job.owner, DebtReason.UNDERPAID, ref=invoice.purpose, amount_msat=paid_msat)

@@ -23,7 +23,18 @@ Parameters = Mapping[str, Any]
 _OPTIONS = (
     "-c statement_timeout=15000 -c lock_timeout=3000 -c idle_in_transaction_session_timeout=30000 -c TimeZone=UTC"
 )
-_UNREACHABLE = (PoolTimeout, psycopg.OperationalError, psycopg.InterfaceError)
+# Another try may succeed: the server is away, restarting, failing over, or somebody else holds the lock.
+_TRY_AGAIN = (
+    PoolTimeout,
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    pg.LockNotAvailable,
+    pg.QueryCanceled,
+    pg.DeadlockDetected,
+    pg.SerializationFailure,
+    pg.ReadOnlySqlTransaction,
+    pg.IdleInTransactionSessionTimeout,
+)
 
 
 class Tx:
@@ -109,13 +120,7 @@ class Database:
                     yield tx
                     reach("before:db.commit")
             reach("after:db.commit")
-        except (
-            *_UNREACHABLE,
-            pg.LockNotAvailable,
-            pg.QueryCanceled,
-            pg.DeadlockDetected,
-            pg.SerializationFailure,
-        ) as error:
+        except _TRY_AGAIN as error:
             raise Unavailable("the database does not answer", retry_after_s=2) from error
         tx.committed()
 

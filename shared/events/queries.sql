@@ -5,6 +5,9 @@ SELECT %(kind)s, %(id)s, coalesce(max(seq), 0) + 1, %(name)s, %(from_state)s, %(
   FROM events WHERE owner_kind = %(kind)s AND owner_id = %(id)s
 RETURNING seq;
 
+-- name: prune
+DELETE FROM events WHERE owner_kind = %(kind)s AND at < now() - interval '1 hour';
+
 -- name: replay
 SELECT seq, name, from_state, to_state, body, at FROM events
  WHERE owner_kind = %(kind)s AND owner_id = %(id)s AND seq > %(after)s ORDER BY seq;

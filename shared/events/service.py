@@ -42,6 +42,10 @@ class Events:
         """Wake whoever waits for `owner`, once `tx` has committed, without an event."""
         tx.after_commit(lambda: self._bus.announce(owner))
 
+    def prune(self, tx: Tx, kind: str) -> None:
+        """Delete old events of a kind of owner that has no history worth keeping."""
+        store.prune(tx, kind)
+
     def replay(self, owner: Owner, *, after: int = 0) -> list[Event]:
         """Return the owner's events after number `after`."""
         with self._database.transaction() as tx:

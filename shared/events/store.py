@@ -35,6 +35,11 @@ def append(
     return int(row["seq"])
 
 
+def prune(tx: Tx, kind: str) -> None:
+    """Delete the events of one kind of owner that are older than an hour."""
+    tx.run(SQL["prune"], {"kind": kind})
+
+
 def replay(tx: Tx, owner: Owner, *, after: int = 0) -> list[Event]:
     """Return the owner's events after number `after`, in order."""
     rows = tx.all(SQL["replay"], {"kind": owner.kind, "id": owner.id, "after": after})

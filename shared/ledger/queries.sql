@@ -1,6 +1,10 @@
 -- name: post_entry
 INSERT INTO entries (kind, ref) VALUES (%(kind)s, %(ref)s) ON CONFLICT ON CONSTRAINT entries_once DO NOTHING RETURNING id;
 
+-- name: posted_msat
+SELECT max(postings.amount_msat)::bigint AS amount_msat FROM postings JOIN entries ON entries.id = postings.entry_id
+ WHERE entries.kind = %(kind)s AND entries.ref = %(ref)s;
+
 -- name: post_line
 INSERT INTO postings (entry_id, account, owner_kind, owner_id, amount_msat)
 VALUES (%(entry_id)s, %(account)s, %(owner_kind)s, %(owner_id)s, %(amount_msat)s);
@@ -18,3 +22,28 @@ SELECT id, reason, amount_msat, state FROM debts WHERE owner_kind = %(kind)s AND
 
 -- name: totals
 SELECT account, sum(amount_msat)::bigint AS amount_msat FROM postings GROUP BY account ORDER BY account;
+
+-- name: open_debts
+SELECT reason, count(*) AS debts, sum(amount_msat)::bigint AS amount_msat FROM debts WHERE state = 'open' GROUP BY reason;
+
+-- name: unbalanced_entries
+SELECT count(*) AS entries
+  FROM entries LEFT JOIN (SELECT entry_id, sum(amount_msat) AS total FROM postings GROUP BY entry_id) AS posted ON posted.entry_id = entries.id
+ WHERE total IS DISTINCT FROM 0;
+
+-- name: disputed_debtors
+-- owners whose open debts are not what the account says that we owe them
+SELECT count(*) AS owners
+  FROM (SELECT owner_kind, owner_id, -sum(amount_msat) AS payable_msat FROM postings WHERE account = 'debts_payable'
+         GROUP BY owner_kind, owner_id) AS booked
+  FULL JOIN (SELECT owner_kind, owner_id, sum(amount_msat) AS owed_msat FROM debts WHERE state = 'open'
+              GROUP BY owner_kind, owner_id) AS owed USING (owner_kind, owner_id)
+ WHERE coalesce(payable_msat, 0) <> coalesce(owed_msat, 0);
+
+-- name: holders
+SELECT owner_id FROM postings WHERE account = 'customer' AND owner_kind = %(kind)s
+ GROUP BY owner_id HAVING sum(amount_msat) <> 0 ORDER BY owner_id;
+
+-- name: overdrawn
+SELECT count(*) AS owners FROM (SELECT 1 FROM postings WHERE account = 'customer' GROUP BY owner_kind, owner_id
+                                HAVING sum(amount_msat) > 0) AS below_zero;

@@ -5,6 +5,8 @@ The unique (kind, ref) of an entry is the guard against doing it twice: a repeat
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from shared.db.service import Tx
 from shared.kernel.errors import IntegrityFault
 from shared.kernel.owner import Owner
@@ -15,24 +17,24 @@ from shared.ledger.model import Account, Debt, DebtReason, DebtState, Line
 def receive(tx: Tx, owner: Owner, *, ref: str, amount_msat: int) -> bool:
     """Book a settled invoice: our node has `amount_msat` more, and it is the owner's. `ref` names the payment."""
     lines = (Line(Account.NODE, amount_msat), Line(Account.CUSTOMER, -amount_msat, owner))
-    return store.post(tx, "receive", ref, lines) is not None
+    return _post(tx, "receive", ref, lines) is not None
 
 
 def earn(tx: Tx, owner: Owner, revenue: Account, *, ref: str, amount_msat: int) -> bool:
-    """Turn part of what the owner paid into revenue. `ref` names what was delivered."""
+    """Turn part of what the owner paid into revenue. `ref` names, within the owner, what was delivered."""
     lines = (Line(Account.CUSTOMER, amount_msat, owner), Line(revenue, -amount_msat))
-    if store.post(tx, "earn", ref, lines) is None:
+    if _post(tx, "earn", f"{owner.kind}:{owner.id}:{ref}", lines) is None:
         return False
     _require_covered(tx, owner)
     return True
 
 
 def owe_back(tx: Tx, owner: Owner, reason: DebtReason, *, ref: str, amount_msat: int) -> bool:
-    """Turn part of what the owner paid into a debt. An amount of 0 owes nothing and posts nothing."""
+    """Turn part of what the owner paid into a debt; an amount of 0 owes nothing. `ref` is unique within owner and reason."""
     if amount_msat == 0:
         return False
     lines = (Line(Account.CUSTOMER, amount_msat, owner), Line(Account.DEBTS_PAYABLE, -amount_msat, owner))
-    entry_id = store.post(tx, "owe", f"{reason}:{ref}", lines)
+    entry_id = _post(tx, "owe", f"{owner.kind}:{owner.id}:{reason}:{ref}", lines)
     if entry_id is None:
         return False
     store.owe(tx, owner, reason, ref=ref, amount_msat=amount_msat, entry_id=entry_id)
@@ -58,6 +60,14 @@ def owed(tx: Tx, owner: Owner) -> int:
 def totals(tx: Tx) -> dict[Account, int]:
     """Return each account's sum, millisatoshi."""
     return store.totals(tx)
+
+
+def _post(tx: Tx, kind: str, ref: str, lines: Sequence[Line]) -> int | None:
+    """Post an entry once. A repetition moves nothing; the same name for another amount is a fault, never ignored."""
+    entry_id = store.post(tx, kind, ref, lines)
+    if entry_id is None and store.posted_msat(tx, kind, ref) != lines[0].amount_msat:
+        raise IntegrityFault(f"the entry {kind} {ref} was posted before with another amount")
+    return entry_id
 
 
 def _require_covered(tx: Tx, owner: Owner) -> None:

@@ -21,6 +21,12 @@ def post(tx: Tx, kind: str, ref: str, lines: Sequence[Line]) -> int | None:
     return int(row["id"])
 
 
+def posted_msat(tx: Tx, kind: str, ref: str) -> int:
+    """Return the amount that the entry (kind, ref) moved, millisatoshi."""
+    row = tx.one(SQL["posted_msat"], {"kind": kind, "ref": ref})
+    return 0 if row is None else int(row["amount_msat"])
+
+
 def owe(tx: Tx, owner: Owner, reason: DebtReason, *, ref: str, amount_msat: int, entry_id: int) -> None:
     """Insert a debt row for an entry that moved the money to debts payable."""
     key = {"kind": owner.kind, "id": owner.id, "reason": reason, "ref": ref}

@@ -77,6 +77,15 @@ class Invoice:
 
 
 @dataclass(frozen=True)
+class Opened:
+    """The node's answer: an invoice that can be paid until `expires_at`."""
+
+    invoice: Invoice
+    payment_request: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True)
 class Terms:
     """What a new invoice says. `memo` at most 639 bytes (BOLT11), `expiry_s` seconds."""
 

@@ -18,8 +18,8 @@ SELECT * FROM invoices WHERE payment_hash = %(payment_hash)s;
 SELECT * FROM invoices WHERE id = %(invoice_id)s;
 
 -- name: opened
-UPDATE invoices SET payment_request = %(payment_request)s
- WHERE id = %(invoice_id)s AND state = 'open' AND (payment_request IS NULL OR payment_request = %(payment_request)s);
+UPDATE invoices SET payment_request = %(payment_request)s, expires_at = %(expires_at)s, next_check = now() + interval '2 s'
+ WHERE id = %(invoice_id)s AND state = 'open' AND payment_request IS NULL;
 
 -- name: settled
 -- The one statement that makes an invoice money: it succeeds once, from `open` or, late, from `expired`.
@@ -42,29 +42,26 @@ UPDATE settle_cursor SET settle_index = greatest(settle_index, %(settle_index)s)
 INSERT INTO sweeps (reason) VALUES (%(reason)s) RETURNING id;
 
 -- name: anything_due
-SELECT EXISTS (SELECT 1 FROM invoices WHERE state = 'open' AND next_check <= now())
-    OR EXISTS (SELECT 1 FROM invoices WHERE state = 'expired' AND next_check <= now() AND expires_at > now() - interval '1 day') AS due;
+SELECT EXISTS (SELECT 1 FROM due_invoices) AS due;
 
 -- name: take_due
--- An expired invoice is watched for a day more: a payment accepted before expiry may settle after it.
 WITH due AS MATERIALIZED (
-  SELECT id FROM invoices
-   WHERE next_check <= now() AND (state = 'open' OR (state = 'expired' AND expires_at > now() - interval '1 day'))
-   ORDER BY next_check LIMIT 200 FOR UPDATE SKIP LOCKED)
+  SELECT id FROM invoices WHERE id IN (SELECT id FROM due_invoices ORDER BY next_check LIMIT 200) FOR UPDATE SKIP LOCKED)
 UPDATE invoices SET checks = checks + 1, sweep_id = %(sweep_id)s,
        next_check = now() + CASE state WHEN 'open' THEN least(60, 2 ^ least(checks, 6)) ELSE least(3600, 30 * 2 ^ least(checks, 7)) END
                           * (0.8 + 0.4 * random()) * interval '1 s'
   FROM due WHERE invoices.id = due.id;
 
--- name: assign_to_sweep
--- A GET's nudge: at most one a second for each invoice, however many ask.
-UPDATE invoices SET sweep_id = %(sweep_id)s, next_check = now() + interval '1 s'
+-- name: claim_nudge
+-- However many ask: one look a second for each invoice, and never out of a sweep that is under way.
+UPDATE invoices SET nudged_at = now()
  WHERE owner_kind = %(kind)s AND owner_id = %(id)s AND state = 'open' AND payment_request IS NOT NULL
-   AND (sweep_id IS NULL OR next_check <= now());
+   AND (nudged_at IS NULL OR nudged_at < now() - interval '1 s')
+   AND (sweep_id IS NULL OR sweep_id IN (SELECT id FROM sweeps WHERE created_at < now() - interval '30 s'))
+RETURNING id;
 
--- name: nudgeable
-SELECT EXISTS (SELECT 1 FROM invoices WHERE owner_kind = %(kind)s AND owner_id = %(id)s AND state = 'open'
-                  AND payment_request IS NOT NULL AND (sweep_id IS NULL OR next_check <= now())) AS nudgeable;
+-- name: assign_to_sweep
+UPDATE invoices SET sweep_id = %(sweep_id)s WHERE id = ANY(%(ids)s);
 
 -- name: in_sweep
 SELECT * FROM invoices WHERE sweep_id = %(sweep_id)s ORDER BY id;
@@ -74,3 +71,10 @@ UPDATE invoices SET sweep_id = NULL WHERE sweep_id = %(sweep_id)s;
 
 -- name: prune_sweeps
 DELETE FROM sweeps WHERE created_at < now() - interval '1 hour';
+
+-- name: open_invoices
+-- overdue is what polling should have ended: not a work invoice whose own step still waits for the node (see due_invoices)
+SELECT purpose, count(*) AS invoices,
+       greatest(0, max(extract(epoch FROM now() - expires_at)) FILTER (WHERE payment_request IS NOT NULL OR purpose = 'eval'))::float8
+         AS overdue_s
+  FROM invoices WHERE state = 'open' GROUP BY purpose;

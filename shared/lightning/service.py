@@ -23,6 +23,7 @@ from shared.lightning.model import (
     Node,
     NodeInvoice,
     NodeInvoiceState,
+    Opened,
     Purpose,
     Settlement,
     SweepReason,
@@ -66,19 +67,22 @@ class Invoices:
             raise IntegrityFault("an invoice vanished in the transaction that stored it")
         return invoice
 
-    def ask_node(self, invoice: Invoice, *, expiry_s: int) -> str:
-        """Create the invoice at the node, or adopt the one an earlier attempt created; return its payment request."""
+    def ask_node(self, invoice: Invoice, *, expiry_s: int) -> Opened:
+        """Create the invoice at the node, or adopt the one an earlier attempt created, with the expiry that payers will read."""
+        from shared.lightning.clients.payment_request import expiry_of
+
         with failpoint("lnd.add_invoice"):
-            return self._lnd().add_invoice(
+            payment_request = self._lnd().add_invoice(
                 preimage=self._preimage(invoice.preimage_salt),
                 amount_msat=invoice.amount_msat,
                 memo=invoice.memo,
                 expiry_s=expiry_s,
             )
+        return Opened(invoice, payment_request, expiry_of(payment_request))
 
-    def opened(self, tx: Tx, invoice: Invoice, payment_request: str) -> bool:
+    def opened(self, tx: Tx, answer: Opened) -> bool:
         """Store the node's answer; False where the invoice was abandoned meanwhile."""
-        return store.opened(tx, invoice.id, payment_request)
+        return store.opened(tx, answer.invoice.id, answer.payment_request, answer.expires_at)
 
     # -- what the node says
 
@@ -121,6 +125,11 @@ class Invoices:
         with self._database.transaction() as tx:
             return store.cursor(tx)
 
+    def caught_up(self, settle_index: int) -> None:
+        """Raise the stored settle index once everything up to it is credited."""
+        with self._database.transaction() as tx:
+            store.move_cursor(tx, settle_index)
+
     def move_cursor(self, tx: Tx, settle_index: int) -> None:
         """Raise the stored settle index in the transaction that credits."""
         store.move_cursor(tx, settle_index)
@@ -136,10 +145,11 @@ class Invoices:
     def nudge(self, owner: Owner, *, patience_s: float) -> None:
         """Have a worker ask the node about the owner's open invoices, and wait for that a moment (seconds)."""
         with self._database.transaction() as tx:
-            if not store.nudgeable(tx, owner):
+            invoice_ids = store.claim_nudge(tx, owner)
+            if not invoice_ids:
                 return
             sweep = Owner(SWEEP, store.insert_sweep(tx, SweepReason.NUDGE))
-            store.assign_to_sweep(tx, owner, sweep.id)
+            store.assign_to_sweep(tx, invoice_ids, sweep.id)
             self._work.start(tx, StepRef(SWEEP, sweep.id, SETTLE))
         self._events.wait(sweep, look=lambda: self._swept(sweep), deadline_s=patience_s)
 
@@ -165,8 +175,9 @@ class Invoices:
         self._events.append(tx, Owner(SWEEP, sweep_id), "swept")
 
     def prune(self, tx: Tx) -> None:
-        """Delete sweeps that nobody will ask about."""
+        """Delete sweeps that nobody will ask about, and their events."""
         store.prune_sweeps(tx)
+        self._events.prune(tx, SWEEP)
 
     def _swept(self, sweep: Owner) -> datetime | None:
         seen = self._events.replay(sweep)

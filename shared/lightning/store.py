@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from shared.db.model import Queries
 from shared.db.service import Row, Tx
 from shared.kernel.owner import Owner
@@ -49,9 +51,10 @@ def by_id(tx: Tx, invoice_id: int) -> Invoice | None:
     return _maybe(tx.one(SQL["by_id"], {"invoice_id": invoice_id}))
 
 
-def opened(tx: Tx, invoice_id: int, payment_request: str) -> bool:
+def opened(tx: Tx, invoice_id: int, payment_request: str, expires_at: datetime) -> bool:
     """Store the node's answer; False where the invoice is no longer open."""
-    return tx.run(SQL["opened"], {"invoice_id": invoice_id, "payment_request": payment_request}) == 1
+    parameters = {"invoice_id": invoice_id, "payment_request": payment_request, "expires_at": expires_at}
+    return tx.run(SQL["opened"], parameters) == 1
 
 
 def settled(tx: Tx, invoice_id: int, settlement: Settlement) -> Invoice | None:
@@ -102,15 +105,14 @@ def take_due(tx: Tx, sweep_id: int) -> int:
     return tx.run(SQL["take_due"], {"sweep_id": sweep_id})
 
 
-def nudgeable(tx: Tx, owner: Owner) -> bool:
-    """Tell whether the owner has an open invoice that nobody is looking at right now."""
-    row = tx.one(SQL["nudgeable"], _owner(owner))
-    return bool(row and row["nudgeable"])
+def claim_nudge(tx: Tx, owner: Owner) -> list[int]:
+    """Take the owner's open invoices that nobody is looking at and nobody asked about within a second; return their ids."""
+    return [row["id"] for row in tx.all(SQL["claim_nudge"], _owner(owner))]
 
 
-def assign_to_sweep(tx: Tx, owner: Owner, sweep_id: int) -> int:
-    """Assign the owner's open invoices to the sweep; return how many."""
-    return tx.run(SQL["assign_to_sweep"], {**_owner(owner), "sweep_id": sweep_id})
+def assign_to_sweep(tx: Tx, invoice_ids: list[int], sweep_id: int) -> None:
+    """Assign these invoices to the sweep."""
+    tx.run(SQL["assign_to_sweep"], {"ids": invoice_ids, "sweep_id": sweep_id})
 
 
 def in_sweep(tx: Tx, sweep_id: int) -> list[Invoice]:

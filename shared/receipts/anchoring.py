@@ -34,7 +34,7 @@ class Anchoring:
     def submit(self, anchor_id: int) -> None:
         """Get the evidence for one anchor. A newer anchor that is final covers it: anchoring a size anchors all before it."""
 
-        def effect(claim: Claim) -> str | None:
+        def effect(claim: Claim) -> tuple[str, str] | None:
             found = self._load(anchor_id)
             if found is None:
                 return None
@@ -48,9 +48,9 @@ class Anchoring:
             except AnchorRefused as error:
                 raise StepFailed(error.message) from error
 
-        def finish(tx: Tx, evidence: str | None) -> None:
-            if evidence is not None:
-                store.anchor_is_final(tx, anchor_id, evidence)
+        def finish(tx: Tx, found: tuple[str, str] | None) -> None:
+            if found is not None:
+                store.anchor_is_final(tx, anchor_id, evidence=found[0], target_key=found[1])
 
         self._work.perform(
             StepRef(ANCHOR, anchor_id, SUBMIT),
@@ -59,27 +59,32 @@ class Anchoring:
             give_up=lambda tx, reason: store.anchor_failed(tx, anchor_id, reason),
         )
 
-    def _load(self, anchor_id: int) -> tuple[int, str, str | None] | None:
+    def _load(self, anchor_id: int) -> tuple[int, str, tuple[str, str] | None] | None:
         with self._database.transaction() as tx:
             found = store.anchor(tx, anchor_id)
             if found is None or found[0].state is not AnchorState.INTENDED:
                 return None
             covering = store.covering_anchor(tx, WITNESS, found[0].size)
-        return found[0].size, found[1], covering.evidence if covering else None
+        covered = None
+        if covering is not None and covering.evidence is not None and covering.target_key is not None:
+            covered = covering.evidence, covering.target_key
+        return found[0].size, found[1], covered
 
-    def _cosigned(self, size: int, note: str) -> str:
-        """Return the checkpoint with the witness's line; it tells us where it stands if it is not where we left it."""
+    def _cosigned(self, size: int, note: str) -> tuple[str, str]:
+        """Return the checkpoint with the witness's line, and its key; it says where it stands if that is elsewhere."""
         if self._witness is None:
             raise AnchorUnavailable("no witness is configured")
         with self._database.transaction() as tx:
             old_size = store.last_final_size(tx, WITNESS)
+        if old_size > size:
+            raise WitnessBehind(old_size)  # a later anchor became final meanwhile: it covers this one
         try:
             line = self._ask(old_size, size, note)
         except WitnessBehind as behind:
             if behind.size > size:
                 raise  # it has cosigned a later size already; that anchor will cover this one
             line = self._ask(behind.size, size, note)
-        return SignedCheckpoint.parse(note).with_line(line).render()
+        return SignedCheckpoint.parse(note).with_line(line).render(), self._witness.key.encode()
 
     def _ask(self, old_size: int, size: int, note: str) -> str:
         if self._witness is None:

@@ -51,7 +51,7 @@ class AnchorEvent(StrEnum):
     SEEN = "seen"
     SETTLED = "settled"
     GAVE_UP = "gave up"
-    RETRIED = "retried"
+    COVERED = "covered by a later anchor"
 
 
 ANCHOR_TRANSITIONS = {
@@ -61,7 +61,8 @@ ANCHOR_TRANSITIONS = {
     (AnchorState.CONFIRMED, AnchorEvent.SETTLED): AnchorState.FINAL,
     (AnchorState.INTENDED, AnchorEvent.GAVE_UP): AnchorState.FAILED,
     (AnchorState.SUBMITTED, AnchorEvent.GAVE_UP): AnchorState.FAILED,
-    (AnchorState.FAILED, AnchorEvent.RETRIED): AnchorState.INTENDED,
+    (AnchorState.INTENDED, AnchorEvent.COVERED): AnchorState.FINAL,
+    (AnchorState.FAILED, AnchorEvent.COVERED): AnchorState.FINAL,
 }
 
 WITNESS = "witness"
@@ -153,6 +154,7 @@ class Anchor:
     size: int
     state: AnchorState
     evidence: str | None
+    target_key: str | None
     fault: str | None
     tries: int
     created_at: datetime

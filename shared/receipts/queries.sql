@@ -115,8 +115,18 @@ SELECT * FROM anchors WHERE target = %(target)s AND state = 'final' AND size >= 
 SELECT coalesce(max(size), 0) AS size FROM anchors WHERE target = %(target)s AND state = 'final';
 
 -- name: anchor_is_final
-UPDATE anchors SET state = 'final', evidence = %(evidence)s, fault = NULL, tries = tries + 1, ended_at = now()
+UPDATE anchors SET state = 'final', evidence = %(evidence)s, target_key = %(target_key)s, fault = NULL, tries = tries + 1, ended_at = now()
  WHERE id = %(id)s AND state = 'intended';
+
+-- name: cover_smaller
+-- Anchoring a size anchors all before it: what failed earlier is vouched for now.
+UPDATE anchors SET state = 'final', evidence = covering.evidence, target_key = covering.target_key, ended_at = now()
+  FROM anchors AS covering
+ WHERE covering.id = %(id)s AND covering.state = 'final'
+   AND anchors.target = covering.target AND anchors.size < covering.size AND anchors.state = 'failed';
+
+-- name: target_keys
+SELECT DISTINCT target_key FROM anchors WHERE target = %(target)s AND target_key IS NOT NULL ORDER BY target_key;
 
 -- name: anchor_failed
 UPDATE anchors SET state = 'failed', fault = %(fault)s, ended_at = now() WHERE id = %(id)s AND state IN ('intended', 'submitted');
@@ -132,3 +142,37 @@ SELECT count(*) AS receipts FROM receipts;
 
 -- name: last_anchor_at
 SELECT max(ended_at) AS ended_at FROM anchors WHERE state = 'final';
+
+-- name: log_progress
+SELECT size,
+       (SELECT count(*) FROM receipts WHERE leaf_index IS NULL) AS unintegrated,
+       (SELECT greatest(0, extract(epoch FROM now() - min(issued_at)))::float8 FROM receipts WHERE leaf_index IS NULL) AS waiting_s,
+       (SELECT extract(epoch FROM now() - opened_at)::float8 FROM epochs WHERE state = 'open') AS epoch_age_s,
+       (SELECT start_size FROM epochs WHERE state = 'open') AS epoch_start
+  FROM log_state;
+
+-- name: anchors_by_state
+SELECT target, state, count(*) AS anchors, extract(epoch FROM now() - min(created_at))::float8 AS oldest_s,
+       extract(epoch FROM now() - max(ended_at))::float8 AS ended_s
+  FROM anchors GROUP BY target, state ORDER BY target, state;
+
+-- name: uncovered_failures
+SELECT count(*) AS anchors FROM anchors AS failed
+ WHERE state = 'failed' AND NOT EXISTS (SELECT 1 FROM anchors AS later WHERE later.target = failed.target AND later.state = 'final'
+                                           AND later.size >= failed.size);
+
+-- name: audited_state
+SELECT size, peaks, (SELECT coalesce(max(pos), -1) FROM log_nodes) AS last_position FROM log_state;
+
+-- name: leaves_between
+SELECT leaf_index, body, receipt_hash, signature, signer_kid FROM receipts
+ WHERE leaf_index >= %(first)s AND leaf_index < %(end)s ORDER BY leaf_index;
+
+-- name: nodes_between
+SELECT pos, hash FROM log_nodes WHERE pos >= %(first)s AND pos < %(end)s ORDER BY pos;
+
+-- name: checkpoints_between
+SELECT size, root, note FROM checkpoints WHERE size > %(above)s AND size <= %(up_to)s ORDER BY size;
+
+-- name: epochs_ending_between
+SELECT number, end_size, root FROM epochs WHERE end_size > %(above)s AND end_size <= %(up_to)s ORDER BY number;

@@ -152,14 +152,16 @@ class Reading:
             if key.valid_to_index is not None:
                 entry["valid_to_index"] = key.valid_to_index
             signer_keys.append(entry)
-        witnesses = [self._witness_key] if self._witness_key else []
+        with self._database.transaction() as tx:
+            known = store.target_keys(tx, WITNESS)  # former witnesses too: what they signed still holds
+        witnesses = known + [key for key in (self._witness_key,) if key and key not in known]
         return {
             "trust_version": TRUST_VERSION,
             "origin": self._signer.origin,
             "log_keys": self._signer.vkeys(),
             "signer_keys": signer_keys,
             "witness_keys": witnesses,
-            "witness_quorum": len(witnesses),
+            "witness_quorum": min(1, len(witnesses)),
         }
 
     # -- epochs
@@ -187,11 +189,11 @@ class Reading:
         return view
 
     def evidence_holds(self, epoch: Epoch, anchor: Anchor) -> bool:
-        """Check an anchor's evidence anew: the pinned witness cosigned this epoch's size and root, or a later one that extends it."""
-        if anchor.state is not AnchorState.FINAL or anchor.evidence is None or not self._witness_key:
+        """Check an anchor's evidence anew: its witness cosigned this epoch's size and root, or a later one that extends it."""
+        if anchor.state is not AnchorState.FINAL or anchor.evidence is None or anchor.target_key is None:
             return False
         try:
-            key = VerifierKey.parse(self._witness_key)
+            key = VerifierKey.parse(anchor.target_key)
             signed = SignedCheckpoint.parse(anchor.evidence)
             line = next((line for line in signed.signatures if line.is_by(key)), None)
             if line is None:
@@ -221,10 +223,10 @@ class Reading:
         if receipt.leaf_index is None:
             raise NotFound("the receipt is not integrated yet")
         anchor = store.covering_anchor(tx, WITNESS, receipt.leaf_index + 1)
-        if anchor is None or anchor.evidence is None:
+        if anchor is None or anchor.evidence is None or anchor.target_key is None:
             return self._newest(tx), []
         signed = SignedCheckpoint.parse(anchor.evidence)
-        return LogHead(signed.checkpoint.size, signed.checkpoint.root, anchor.evidence), [self._witness_key]
+        return LogHead(signed.checkpoint.size, signed.checkpoint.root, anchor.evidence), [anchor.target_key]
 
     def _keys_that_signed(self, head: LogHead) -> list[str]:
         lines = SignedCheckpoint.parse(head.note).signatures

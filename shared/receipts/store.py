@@ -246,9 +246,18 @@ def last_final_size(tx: Tx, target: str) -> int:
     return _count(tx.one(SQL["last_final_size"], {"target": target}), "size")
 
 
-def anchor_is_final(tx: Tx, anchor_id: int, evidence: str) -> bool:
-    """Store the target's evidence; False where the anchor had ended before."""
-    return tx.run(SQL["anchor_is_final"], {"id": anchor_id, "evidence": evidence}) == 1
+def anchor_is_final(tx: Tx, anchor_id: int, *, evidence: str, target_key: str) -> bool:
+    """Store the target's evidence and the key it holds by, for earlier failed anchors too; False where the anchor had ended."""
+    parameters = {"id": anchor_id, "evidence": evidence, "target_key": target_key}
+    if tx.run(SQL["anchor_is_final"], parameters) != 1:
+        return False
+    tx.run(SQL["cover_smaller"], {"id": anchor_id})
+    return True
+
+
+def target_keys(tx: Tx, target: str) -> list[str]:
+    """Return the verifier keys by which evidence of this target holds."""
+    return [row["target_key"] for row in tx.all(SQL["target_keys"], {"target": target})]
 
 
 def anchor_failed(tx: Tx, anchor_id: int, fault: str) -> None:
@@ -321,6 +330,7 @@ def _anchor(row: Row) -> Anchor:
         size=row["size"],
         state=AnchorState(row["state"]),
         evidence=row["evidence"],
+        target_key=row["target_key"],
         fault=row["fault"],
         tries=row["tries"],
         created_at=row["created_at"],

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 
 import structlog
 
-from shared.kernel.errors import LucidError
 from shared.work.model import Claim
 
 log = structlog.get_logger(__name__)
@@ -20,7 +19,7 @@ class LeaseKeeper:
     def __init__(self, renew: Callable[[Claim], bool], *, lease_s: float) -> None:
         self._renew = renew
         self._period_s = lease_s / 3
-        self._held: dict[int, Claim] = {}
+        self._held: dict[tuple[int, int], Claim] = {}
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
@@ -29,7 +28,7 @@ class LeaseKeeper:
     def keeping(self, claim: Claim) -> Iterator[None]:
         """Renew `claim` for as long as the block runs."""
         with self._lock:
-            self._held[claim.id] = claim
+            self._held[claim.id, claim.fence] = claim
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
                 self._thread.start()
@@ -37,7 +36,7 @@ class LeaseKeeper:
             yield
         finally:
             with self._lock:
-                self._held.pop(claim.id, None)
+                self._held.pop((claim.id, claim.fence), None)
 
     def _run(self) -> None:
         while not self._wake.wait(self._period_s):
@@ -50,5 +49,5 @@ class LeaseKeeper:
         try:
             if not self._renew(claim):
                 claim.lost.set()
-        except LucidError as error:  # the database is away: the lease may lapse, the fence decides
-            log.warning("lease_not_renewed", step=claim.ref.name, error=error.code)
+        except Exception as error:  # noqa: BLE001 - this thread must outlive any outage; the lease may lapse, the fence decides
+            log.warning("lease_not_renewed", step=claim.ref.name, error=type(error).__name__)

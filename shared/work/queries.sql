@@ -58,4 +58,29 @@ SELECT wanted AS queue FROM unnest(%(queues)s::text[]) AS wanted
  WHERE NOT EXISTS (SELECT 1 FROM canaries WHERE queue = wanted AND seen_at > now() - make_interval(secs => %(max_age_s)s));
 
 -- name: prune_steps
-DELETE FROM steps WHERE owner_kind = 'sweep' AND state = 'done' AND ended_at < now() - interval '1 hour';
+DELETE FROM steps WHERE owner_kind = 'sweep' AND state IN ('done', 'failed', 'quarantined') AND ended_at < now() - interval '1 hour';
+
+-- name: outbox_rows
+SELECT count(*) FILTER (WHERE available_at <= now()) AS due, count(*) FILTER (WHERE available_at > now()) AS delayed,
+       coalesce(extract(epoch FROM now() - min(available_at) FILTER (WHERE available_at <= now())), 0)::float8 AS oldest_due_s
+  FROM outbox;
+
+-- name: steps_by_state
+-- age: of a queued step since it was due, of a running one since its first claim, of a quarantined one since its end (the latest)
+SELECT owner_kind, name, state, count(*) AS steps,
+       greatest(0, max(extract(epoch FROM now() - CASE state WHEN 'queued' THEN not_before ELSE started_at END)))::float8 AS age_s
+  FROM steps WHERE state IN ('queued', 'running') GROUP BY owner_kind, name, state
+UNION ALL
+SELECT owner_kind, name, state, count(*), greatest(0, extract(epoch FROM now() - max(ended_at)))::float8
+  FROM steps WHERE state = 'quarantined' GROUP BY owner_kind, name, state
+ ORDER BY 1, 2, 3;
+
+-- name: lapsed_leases
+SELECT count(*) AS steps, coalesce(max(extract(epoch FROM now() - lease_until)), 0)::float8 AS longest_s
+  FROM steps WHERE state = 'running' AND lease_until < now();
+
+-- name: tick_ages
+SELECT name, extract(epoch FROM now() - last_run)::float8 AS age_s FROM schedule WHERE last_run IS NOT NULL ORDER BY name;
+
+-- name: canary_ages
+SELECT queue, extract(epoch FROM now() - seen_at)::float8 AS age_s FROM canaries ORDER BY queue;

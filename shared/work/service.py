@@ -40,6 +40,9 @@ Result = TypeVar("Result")
 
 POISONED = "the work could not be finished"
 CANARY_MAX_AGE_S = 60
+LONGEST_RETRY_S = 60.0
+OUTAGE_RETRY_S = 2.0
+OUTAGE_PATIENCE_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -99,26 +102,10 @@ class Work:
             claim = store.claim(tx, ref, lease_s=self._limits.lease_s)
         if claim is None:
             return Outcome.NOT_MINE
-        if claim.attempts > self._limits.max_attempts:
-            return self._end(claim, StepState.QUARANTINED, give_up, POISONED)
-        try:
-            with self._leases.keeping(claim):
-                result = effect(claim)
-                self.check(claim)
-        except StepFailed as error:
-            return self._end(claim, StepState.FAILED, give_up, error.message)
-        except ShuttingDown:
-            return self._put_back(claim, delay_s=0, forgiven=True, fault="shutdown", outcome=Outcome.RELEASED)
-        except LeaseLost:
-            return Outcome.LOST
-        except RetryLater as error:
-            if not error.counts:
-                return self._put_back(claim, delay_s=error.delay_s, forgiven=True, fault=error.message)
-            return self._retry(claim, give_up, delay_s=error.delay_s, fault=error.message)
-        except Exception as error:
-            log.exception("step_raised", step=ref.name, owner_kind=ref.owner_kind, error=type(error).__name__)
-            return self._retry(claim, give_up, delay_s=2.0**claim.attempts, fault=type(error).__name__)
-        return self._finish(claim, lambda tx: finish(tx, result))
+        with self._leases.keeping(claim):
+            if claim.attempts > self._limits.max_attempts:
+                return self._end(claim, StepState.QUARANTINED, give_up, POISONED)
+            return self._try(claim, effect, finish=finish, give_up=give_up)
 
     def check(self, claim: Claim) -> None:
         """Stop a long effect in time. Raises `LeaseLost` or `ShuttingDown`; call it between chunks."""
@@ -170,6 +157,47 @@ class Work:
 
     # -- the ends of an attempt
 
+    def _try(
+        self,
+        claim: Claim,
+        effect: Callable[[Claim], Result],
+        *,
+        finish: Callable[[Tx, Result], None],
+        give_up: Callable[[Tx, str], None],
+    ) -> Outcome:
+        try:
+            return self._attempt(claim, effect, finish)
+        except StepFailed as error:
+            return self._end(claim, StepState.FAILED, give_up, error.message)
+        except ShuttingDown:
+            return self._put_back(claim, delay_s=0, forgiven=True, fault="shutdown", outcome=Outcome.RELEASED)
+        except LeaseLost:
+            return Outcome.LOST
+        except RetryLater as error:
+            if not error.counts:
+                return self._put_back(claim, delay_s=error.delay_s, forgiven=True, fault=error.message)
+            return self._retry(claim, give_up, delay_s=error.delay_s, fault=error.message)
+        except Unavailable as error:
+            if claim.age_s < OUTAGE_PATIENCE_S:  # a part of ours was away; that is not the step's fault
+                return self._put_back(claim, delay_s=OUTAGE_RETRY_S, forgiven=True, fault=error.message)
+            return self._retry(claim, give_up, delay_s=OUTAGE_RETRY_S, fault=error.message)
+        except Exception as error:
+            log.exception(
+                "step_raised", step=claim.ref.name, owner_kind=claim.ref.owner_kind, error=type(error).__name__
+            )
+            delay_s = min(LONGEST_RETRY_S, 2.0**claim.attempts)
+            return self._retry(claim, give_up, delay_s=delay_s, fault=type(error).__name__)
+
+    def _attempt(
+        self, claim: Claim, effect: Callable[[Claim], Result], finish: Callable[[Tx, Result], None]
+    ) -> Outcome:
+        if self.stopping.is_set():
+            raise ShuttingDown("this process is stopping")
+        result = effect(claim)
+        if claim.lost.is_set():  # not `stopping`: what is done is worth storing
+            raise LeaseLost("the lease is gone")
+        return self._finish(claim, lambda tx: finish(tx, result))
+
     def _finish(self, claim: Claim, finish: Callable[[Tx], None]) -> Outcome:
         def end(tx: Tx) -> Outcome:
             if not store.end(tx, claim, StepState.DONE):
@@ -187,7 +215,22 @@ class Work:
             return Outcome.QUARANTINED if state is StepState.QUARANTINED else Outcome.FAILED
 
         log.warning("step_given_up", step=claim.ref.name, owner_kind=claim.ref.owner_kind, state=state, reason=reason)
-        return self._insist(end)
+        try:
+            return self._insist(end)
+        except Unavailable:
+            raise
+        except Exception as error:
+            if state is not StepState.QUARANTINED:
+                raise  # the lease lapses, and the step comes back until its attempts are spent
+            log.exception("give_up_raised", step=claim.ref.name, owner_kind=claim.ref.owner_kind)
+            fault = f"{reason}; giving up raised {type(error).__name__}"
+            self._insist(lambda tx: self._isolate(tx, claim, fault))
+            return Outcome.QUARANTINED
+
+    def _isolate(self, tx: Tx, claim: Claim, fault: str) -> Outcome:
+        """Quarantine a step whose owner cannot even be given up: it stops coming back, and an operator sees it."""
+        store.end(tx, claim, StepState.QUARANTINED, fault=fault)
+        return Outcome.QUARANTINED
 
     def _retry(self, claim: Claim, give_up: Callable[[Tx, str], None], *, delay_s: float, fault: str) -> Outcome:
         if claim.attempts >= self._limits.max_attempts:

@@ -20,6 +20,7 @@ from shared.merkle.notes import Algorithm, MalformedNote, Note, VerifierKey
 DEFAULT_TIMEOUT_S = 5.0
 MAX_ANSWER_BYTES = 64 * 1024
 SIZE_TYPE = "text/x.tlog.size"
+_REFUSALS = (httpx.codes.FORBIDDEN, httpx.codes.UNPROCESSABLE_ENTITY, httpx.codes.BAD_REQUEST)
 _SIZE_LINE = re.compile(r"(0|[1-9][0-9]{0,18})\n")
 
 
@@ -66,6 +67,11 @@ class WitnessClient:
         if status == httpx.codes.CONFLICT and content_type == SIZE_TYPE:
             raise _conflict(body, old_size)
         if status >= httpx.codes.INTERNAL_SERVER_ERROR or status == httpx.codes.TOO_MANY_REQUESTS:
+            raise AnchorUnavailable(f"the witness answered {status}")
+        if status not in (
+            httpx.codes.OK,
+            *_REFUSALS,
+        ):  # 404 from a proxy during a deploy, say: the witness has not spoken
             raise AnchorUnavailable(f"the witness answered {status}")
         if status != httpx.codes.OK:
             raise AnchorRefused(f"the witness refused the checkpoint with {status}")

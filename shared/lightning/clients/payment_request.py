@@ -1,0 +1,21 @@
+"""What a BOLT11 payment request says. The node's own requests only: one from a caller needs more distrust than this."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import bolt11
+
+from shared.kernel.errors import IntegrityFault
+
+DEFAULT_EXPIRY_S = 3600  # BOLT11: where the field is absent
+
+
+def expiry_of(payment_request: str) -> datetime:
+    """Return until when payers may pay. Raises `IntegrityFault` where the text is no payment request."""
+    try:
+        invoice = bolt11.decode(payment_request)
+    except Exception as error:  # the library raises whatever its parsers raise
+        raise IntegrityFault("the node's payment request cannot be read") from error
+    expiry_s = DEFAULT_EXPIRY_S if invoice.expiry is None else int(invoice.expiry)
+    return datetime.fromtimestamp(invoice.date, UTC) + timedelta(seconds=expiry_s)

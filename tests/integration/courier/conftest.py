@@ -58,7 +58,10 @@ def celery_backend_cluster() -> None:
 
 @pytest.fixture
 def default_worker_container(
-    foundation: Stack, celery_broker_cluster: CeleryBrokerCluster, tmp_path: Path
+    foundation: Stack,
+    celery_broker_cluster: CeleryBrokerCluster,
+    database: psycopg.Connection[Any],  # emptied before the worker sings
+    tmp_path: Path,
 ) -> LocalWorker:
     """The Procfile's tick worker. Ended by the worker node's teardown."""
     line = read_procfile(ROOT / "Procfile")[WORKER].removeprefix("exec ")

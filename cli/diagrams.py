@@ -86,8 +86,8 @@ MACHINES = (
         "shared/receipts/model.py",
         AnchorState,
         ANCHOR_TRANSITIONS,
-        "A witness answers at once, so with it an anchor is cosigned or given up. Submitting, seeing and settling are the moves of a"
-        " target with a chain behind it; none is built yet, and nothing tries a failed anchor again by itself.",
+        "A witness answers at once, so with it an anchor is cosigned, covered or given up. Submitting, seeing and settling are the"
+        " moves of a target with a chain behind it; none is built yet.",
     ),
 )
 

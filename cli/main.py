@@ -16,6 +16,7 @@ COMMANDS = {
     "verify": "cli.proof:verify",
     "receipts": "cli.proof:receipts",
     "epochs": "cli.proof:epochs",
+    "doctor": "cli.doctor:doctor",
     "sandbox": "cli.sandbox:sandbox",
     "diagrams": "cli.diagrams:diagrams",
 }

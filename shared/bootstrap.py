@@ -196,6 +196,7 @@ class Container:
             work=self.work,
             ids=self.ids,
             secret_key=self.settings.secret_key,
+            network=self.settings.lnd_network,
             node=self.node if self.role in TALKS_TO_NODE else None,
         )
 

@@ -47,6 +47,7 @@ class Invoices:
         work: Work,
         ids: Ids,
         secret_key: bytes,
+        network: str,
         node: Node | None,
     ) -> None:
         self._database = database
@@ -54,6 +55,7 @@ class Invoices:
         self._work = work
         self._ids = ids
         self._secret_key = secret_key
+        self._network = network
         self._node = node
 
     # -- creation
@@ -78,7 +80,7 @@ class Invoices:
                 memo=invoice.memo,
                 expiry_s=expiry_s,
             )
-        return Opened(invoice, payment_request, expiry_of(payment_request))
+        return Opened(invoice, payment_request, expiry_of(payment_request, network=self._network))
 
     def opened(self, tx: Tx, answer: Opened) -> bool:
         """Store the node's answer; False where the invoice was abandoned meanwhile."""

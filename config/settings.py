@@ -76,6 +76,7 @@ class Settings:
     trusted_proxies: int
     flower_user: str
     flower_password: str
+    metrics_token: str
     log_level: str
 
     @property
@@ -140,6 +141,7 @@ class Settings:
             "trusted_proxies": reader.integer("TRUSTED_PROXIES", 0, least=0),
             "flower_user": reader.text("FLOWER_USER"),
             "flower_password": reader.text("FLOWER_PASSWORD"),
+            "metrics_token": reader.text("METRICS_TOKEN", ""),
             "log_level": reader.one_of("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "INFO"),
         }
         if reader.faults:

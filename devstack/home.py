@@ -66,10 +66,11 @@ class Keys:
     database_password: str
     redis_password: str
     flower_password: str
+    metrics_token: str
 
     @classmethod
     def of(cls, home: Home) -> Keys:
-        """Read the home's keys, making those that are missing. Hex, 32 bytes each; the passwords 16."""
+        """Read the home's keys, making those that are missing. Hex, 32 bytes each; passwords and token 16."""
         path = home.folder / "secrets.json"
         kept = read_json(path)
         fresh = {name: secrets.token_hex(32 if name.endswith("_key") else 16) for name in cls.__dataclass_fields__}
@@ -77,6 +78,14 @@ class Keys:
         if keys != kept:
             write_json(path, keys)
         return cls(**keys)
+
+    @classmethod
+    def kept(cls, home: Home) -> Keys | None:
+        """Read the home's keys and make none; None where a start has yet to make them."""
+        kept = read_json(home.folder / "secrets.json")
+        if not kept.keys() >= cls.__dataclass_fields__.keys():
+            return None
+        return cls(**{name: str(kept[name]) for name in cls.__dataclass_fields__})
 
 
 def home_of(environment: Mapping[str, str]) -> Home:

@@ -77,6 +77,7 @@ def own_settings(keys: Keys) -> dict[str, str]:
         "BTC_PRICE_FEEDS": "fixed=100000",
         "FLOWER_USER": FLOWER_USER,
         "FLOWER_PASSWORD": keys.flower_password,
+        "METRICS_TOKEN": keys.metrics_token,
     }
 
 

@@ -1,14 +1,18 @@
-"""What happens to every request, whatever its route: an id, bounds, OPTIONS, standing headers, one line in the log.
+"""What happens to every request, whatever its route: an id, bounds, OPTIONS, standing headers, one line in the log, a count.
 
-The log has the route's rule, never the path: paths hold ids that are keys to money.
+Log and metrics have the route's rule, never the path: paths hold ids that are keys to money.
 """
 
 from __future__ import annotations
 
+import os
 import re
+from typing import cast
 
 import structlog
 from flask import Flask, Response, current_app, g, request
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.multiprocess import MultiProcessCollector
 from werkzeug.exceptions import MethodNotAllowed, RequestEntityTooLarge
 
 from config.logging import bind_correlation_id, masked, new_correlation_id
@@ -21,7 +25,9 @@ log = structlog.get_logger(__name__)
 MAX_BODY_BYTES = 1024 * 1024
 REQUEST_ID = "X-Request-Id"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{3,63}")
-_METHOD = re.compile(r"[A-Z]{1,16}")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_METER = "lucid.requests"
+_DURATIONS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0)
 
 STANDING_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -30,8 +36,48 @@ STANDING_HEADERS = {
 }
 
 
+class RequestMeter:
+    """Counts requests and times them. Labels are bounded whatever a caller sends: a route's rule, a known method, a status.
+
+    Under gunicorn the figures lie in files that its workers share (`web/gunicorn.py` names the folder), so that any of them
+    can answer for all; elsewhere they are this process's own.
+    """
+
+    def __init__(self) -> None:
+        self._own = CollectorRegistry()
+        self._requests = Counter(
+            "lucid_http_requests", "Requests answered.", ("route", "method", "status"), registry=self._own
+        )
+        self._durations = Histogram(
+            "lucid_http_request_seconds",
+            "Time to an answer.",
+            ("route", "method"),
+            registry=self._own,
+            buckets=_DURATIONS_S,
+        )
+
+    def count(self, *, route: str, method: str, status: int, elapsed_s: float) -> None:
+        """Add one answered request."""
+        self._requests.labels(route, method, status).inc()
+        self._durations.labels(route, method).observe(elapsed_s)
+
+    def registry(self) -> CollectorRegistry:
+        """Return where the figures of all of this server's processes are collected."""
+        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+            return self._own
+        shared = CollectorRegistry()
+        MultiProcessCollector(shared)  # type: ignore[no-untyped-call] # the library leaves it untyped
+        return shared
+
+
+def meter() -> RequestMeter:
+    """Return this application's meter."""
+    return cast("RequestMeter", current_app.extensions[_METER])
+
+
 def register(app: Flask) -> None:
     """Hang the hooks on `app`."""
+    app.extensions[_METER] = RequestMeter()
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.before_request(_begin)
     app.before_request(_check_bounds)
@@ -74,13 +120,9 @@ def _finish(response: Response) -> Response:
     response.headers[REQUEST_ID] = request_id()
     edge().cors.permit(request, response)
     elapsed_s = edge().container.clock.monotonic() - g.get("started", 0.0)
-    log.info(
-        "request",
-        method=request.method if _METHOD.fullmatch(request.method) else "?",
-        route=_route(),
-        status=response.status_code,
-        ms=round(elapsed_s * 1000, 1),
-    )
+    route, method = _route(), request.method if request.method in _METHODS else "?"
+    log.info("request", method=method, route=route, status=response.status_code, ms=round(elapsed_s * 1000, 1))
+    meter().count(route=route, method=method, status=response.status_code, elapsed_s=elapsed_s)
     return response
 
 

@@ -12,6 +12,7 @@ from shared.agent.pricing import Rates, estimate
 from shared.agent.service import WORK_MEMO
 from shared.db.service import Database, Tx
 from shared.kernel.errors import IntegrityFault
+from shared.kernel.failpoints import effect as failpoint
 from shared.ledger import service as ledger
 from shared.ledger.model import Account, DebtReason
 from shared.lightning.clients.faults import NodeUnavailable, OutcomeUnknown
@@ -125,13 +126,15 @@ class Evaluation:
             earlier = self._invoices.by_purpose(tx, job.owner, Purpose.WORK)
             if earlier is not None:  # the price that it locked stands
                 return earlier
-            store.record_estimate(tx, job_id, quote[0])
-            terms = Terms(Purpose.WORK, quote[0].amount_msat, WORK_MEMO, self._patience.invoice_expiry_s, quote[1])
-            return self._invoices.intend(tx, locked.owner, terms)
+            with failpoint("price.lock"):
+                store.record_estimate(tx, job_id, quote[0])
+                terms = Terms(Purpose.WORK, quote[0].amount_msat, WORK_MEMO, self._patience.invoice_expiry_s, quote[1])
+                return self._invoices.intend(tx, locked.owner, terms)
 
     def _quote(self, job: Job, claim: Claim) -> tuple[Estimate, Price]:
         try:
-            price = self._prices.quote()
+            with failpoint("price.quote"):
+                price = self._prices.quote()
         except NoTrustworthyPrice as error:
             raise self._be_patient(claim, error.message) from error
         quoted = estimate(self._rates, request_chars=len(job.request), btc_price_usd=price.usd)

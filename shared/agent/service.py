@@ -23,6 +23,7 @@ from shared.db.service import Database, Tx
 from shared.events.service import Events
 from shared.kernel.derive import derive
 from shared.kernel.errors import DeadlinePassed, InvalidInput, NotFound, TooMany, Unavailable
+from shared.kernel.failpoints import effect as failpoint
 from shared.kernel.ids import Ids, is_public
 from shared.kernel.money import msat, whole_sats
 from shared.ledger import service as ledger
@@ -86,7 +87,7 @@ class Jobs:
         unseen can be paid.
         """
         self._check(request)
-        with self._database.transaction() as tx:
+        with self._database.transaction() as tx, failpoint("job.create"):
             job = self._insert(tx, request, address_hash=self._address_hash(address))
         view = self._events.wait(job.owner, look=lambda: self._opened(job.id), deadline_s=self._terms.invoice_wait_s)
         if view is not None:
@@ -174,8 +175,9 @@ class Jobs:
             if view.eval_invoice is not None and current.state is not JobState.FAILED:
                 return view
             if current.state is JobState.AWAITING_EVAL_PAYMENT:
-                self._life.move(tx, current, JobEvent.ABANDONED, error_message=NO_INVOICE)
-                self._withdraw(tx, current)
+                with failpoint("job.abandon"):
+                    self._life.move(tx, current, JobEvent.ABANDONED, error_message=NO_INVOICE)
+                    self._withdraw(tx, current)
         raise DeadlinePassed(NO_INVOICE, retry_after_s=5)
 
     def _withdraw(self, tx: Tx, job: Job) -> None:

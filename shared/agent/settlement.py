@@ -64,11 +64,12 @@ class Settlements:
         """End an unpaid invoice that the node has cancelled, and its owner's waiting; False where it was not open any more."""
         with self._database.transaction() as tx:
             job = self._lock(tx, invoice)
-            if not self._invoices.lapse(tx, invoice):
-                return False
-            event = _LAPSED.get((invoice.purpose, job.state))
-            if event is not None:
-                self._fail_unpaid(tx, job, event, EXPIRED[event])
+            with failpoint("invoice.lapse"):
+                if not self._invoices.lapse(tx, invoice):
+                    return False
+                event = _LAPSED.get((invoice.purpose, job.state))
+                if event is not None:
+                    self._fail_unpaid(tx, job, event, EXPIRED[event])
         return True
 
     def _credit(self, tx: Tx, settlement: Settlement) -> bool:

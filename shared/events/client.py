@@ -14,6 +14,7 @@ import redis
 import structlog
 from redis.exceptions import RedisError
 
+from shared.kernel.failpoints import effect as failpoint
 from shared.kernel.owner import Owner
 
 log = structlog.get_logger(__name__)
@@ -75,7 +76,8 @@ class Bus:
 
     def _publish(self, channel: str, message: str) -> None:
         try:
-            self._client.publish(channel, message)
+            with failpoint("bus.announce"):
+                self._client.publish(channel, message)
         except RedisError as error:
             log.warning("announcement_lost", channel=channel, error=type(error).__name__)
 

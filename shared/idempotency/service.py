@@ -9,6 +9,7 @@ from shared.idempotency import store
 from shared.idempotency.model import Answer, Claim, KeyInUse, KeyRef, KeyReused
 from shared.kernel.clock import Clock
 from shared.kernel.errors import InvalidInput
+from shared.kernel.failpoints import effect as failpoint
 
 KEY_LENGTH = 255
 LIFE_S = 24 * 3600
@@ -41,7 +42,7 @@ class Idempotency:
             raise InvalidInput(message, field="Idempotency-Key")
         while True:
             now = self._clock.now()
-            with self._database.transaction() as tx:
+            with self._database.transaction() as tx, failpoint("idempotency.claim"):
                 claim = store.claim(
                     tx,
                     ref,
@@ -58,7 +59,7 @@ class Idempotency:
 
     def finish(self, claim: Claim, answer: Answer) -> None:
         """Keep `answer` where its status is worth keeping, else free the key, so that the same request may try again."""
-        with self._database.transaction() as tx:
+        with self._database.transaction() as tx, failpoint("idempotency.answer"):
             if is_kept(answer.status):
                 store.answer(tx, claim, answer)
             else:

@@ -1,7 +1,12 @@
-"""Named hooks around every effect. Disarmed they cost one dictionary look-up; bootstrap arms them from `FAILPOINTS`.
+"""Named hooks around every effect. Disarmed they cost one look at two empty variables; bootstrap arms them from `FAILPOINTS`.
 
 `FAILPOINTS="after:llm.complete=crash,before:lnd.add_invoice=crash@2"`: the process dies (exit code 137, no cleanup, like
-`kill -9`) at the named point, at its n-th passage (1 unless told). Names are declared here, so that a sweep can enumerate them.
+`kill -9`) at the named point, at its n-th passage (1 unless told), in each of its lives.
+
+`FAILPOINTS="once=FOLDER"`: it dies at a point while FOLDER holds a file named `PID,POINT` (see `marker`), and takes the file
+along: one process, one death, and its next life goes on. Armed and disarmed from outside, without a restart.
+
+Names are declared here, so that a sweep can enumerate them.
 """
 
 from __future__ import annotations
@@ -14,19 +19,33 @@ from contextlib import contextmanager
 EFFECTS = (
     "db.commit",
     "outbox.publish",
+    "bus.announce",
     "step.claim",
     "step.finish",
+    "tick.turn",
+    "job.create",
+    "job.abandon",
     "lnd.add_invoice",
     "lnd.lookup_invoice",
     "lnd.cancel_invoice",
+    "price.quote",
+    "price.lock",
     "llm.complete",
     "invoice.settle",
+    "invoice.lapse",
+    "cursor.catch_up",
     "log.integrate",
     "epoch.close",
     "witness.cosign",
+    "idempotency.claim",
+    "idempotency.answer",
 )
+_CRASH = "crash"
+_ONCE = "once"
+_EXIT_CODE = 137
 
 _armed: dict[str, int] = {}
+_folder: list[str] = []
 _lock = threading.Lock()
 
 
@@ -35,12 +54,20 @@ def points() -> tuple[str, ...]:
     return tuple(f"{when}:{effect}" for effect in EFFECTS for when in ("before", "after"))
 
 
+def marker(point: str, pid: int) -> str:
+    """Return the name of the file that has process `pid` die at `point`, once."""
+    return f"{pid},{point}"
+
+
 def arm(specification: str) -> None:
     """Arm the points of a `FAILPOINTS` text. Raises `ValueError` for a name that no effect has."""
     for part in filter(None, specification.split(",")):
         point, _, action = part.partition("=")
+        if point == _ONCE:
+            _folder[:] = [action]
+            continue
         verb, _, passage = action.partition("@")
-        if point not in points() or verb != "crash":
+        if point not in points() or verb != _CRASH:
             raise ValueError(f"unknown failpoint {part!r}")
         _armed[point] = int(passage or 1)
 
@@ -55,13 +82,24 @@ def effect(name: str) -> Iterator[None]:
 
 def reach(point: str) -> None:
     """Pass one point: nothing, unless it is armed and this is its passage; then the process dies at once."""
-    if not _armed:
+    if not _armed and not _folder:
         return
     with _lock:
+        if _folder and _is_marked(point):
+            os._exit(_EXIT_CODE)
         left = _armed.get(point)
         if left is None:
             return
         if left > 1:
             _armed[point] = left - 1
             return
-        os._exit(137)
+        os._exit(_EXIT_CODE)
+
+
+def _is_marked(point: str) -> bool:
+    """Take the marker of this point and process, if there is one."""
+    try:
+        os.unlink(os.path.join(_folder[0], marker(point, os.getpid())))  # noqa: PTH118, PTH108 - a path object costs more than the look
+    except OSError:
+        return False
+    return True

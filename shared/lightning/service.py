@@ -129,7 +129,7 @@ class Invoices:
 
     def caught_up(self, settle_index: int) -> None:
         """Raise the stored settle index once everything up to it is credited."""
-        with self._database.transaction() as tx:
+        with self._database.transaction() as tx, failpoint("cursor.catch_up"):
             store.move_cursor(tx, settle_index)
 
     def move_cursor(self, tx: Tx, settle_index: int) -> None:

@@ -121,7 +121,8 @@ class Work:
         with self._database.transaction() as tx:
             if not store.tick_is_due(tx, tick.name, period_s=tick.period_s * 0.9):
                 return False
-            action(tx)
+            with failpoint("tick.turn"):
+                action(tx)
         return True
 
     def rescue(self, tx: Tx) -> int:

@@ -6,7 +6,7 @@ from flask import Flask
 
 from web.context import edge_of
 from web.door import Api
-from web.gateway import epochs, health, log, not_built, receipts
+from web.gateway import epochs, health, log, metrics, not_built, receipts
 from web.gateway.schemas import ErrorResponseSchema
 from web.unbuilt import refuse_all
 
@@ -37,5 +37,6 @@ def register(app: Flask) -> Api:
     health.register(app, edge_of(app).container.clock)
     for room in (health, receipts, log, epochs):
         api.register_blueprint(room.operations)
+    metrics.register(app)
     refuse_all(app, not_built.NOT_BUILT, reason=not_built.REASON)
     return api

@@ -1,0 +1,237 @@
+"""What the product's own rows say of its health: the work, the books and the log. Each figure is judged here, with a remedy."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cli.findings import Finding, fault, needs_a_hand, ok, warning
+from config.queues import QUEUES
+from config.schedule import TICKS, Tick
+from config.settings import Settings
+from shared.agent import gauges as agent
+from shared.bootstrap import Container
+from shared.db.service import Tx
+from shared.ledger import gauges as ledger
+from shared.ledger.gauges import BookFaults, LedgerGauges
+from shared.ledger.model import Account
+from shared.lightning import gauges as lightning
+from shared.lightning.gauges import InvoiceGauges
+from shared.receipts import gauges as receipts
+from shared.receipts.audit import LogAudit, audit_log
+from shared.receipts.gauges import ProofGauges
+from shared.receipts.model import AnchorState
+from shared.work import gauges as work
+from shared.work.gauges import StepGauge, WorkGauges
+from shared.work.model import StepState
+from shared.work.service import CANARY_MAX_AGE_S
+
+QUEUED_S = 120.0
+"""A step that has been due for so long waits for workers that are too few, or for one that is not there."""
+OUTBOX_S = 30.0
+RUNNING_S = 3600.0
+QUARANTINE_S = 86_400.0
+"""How long a quarantined step is news; after that it is history, and only a warning."""
+UNINTEGRATED_S = 60.0
+OVERDUE_S = 600.0
+ANCHOR_S = 3600.0
+SLACK_S = 60.0
+"""What a healthy system may be late by: a worker that restarts, a tick that was missed."""
+LOOK_AGAIN_S = 0.5
+_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The figures of the moving parts at one moment."""
+
+    work: WorkGauges
+    invoices: InvoiceGauges
+    proofs: ProofGauges
+
+    @classmethod
+    def of(cls, tx: Tx) -> Reading:
+        """Read them."""
+        return cls(work.gauges(tx), lightning.gauges(tx), receipts.gauges(tx))
+
+
+def motion(container: Container, *, patience_s: float) -> list[Finding]:
+    """Judge whether work moves. Just after a start much is late that will be done in a moment: faults get `patience_s` to go."""
+    pause, clock = threading.Event(), container.clock
+    ends_at = clock.monotonic() + patience_s
+    while True:
+        with container.database.transaction() as tx:
+            reading = Reading.of(tx)
+        findings = motion_findings(reading, container.settings)
+        if not needs_a_hand(findings) or clock.monotonic() >= ends_at:
+            return findings
+        pause.wait(LOOK_AGAIN_S)
+
+
+def motion_findings(reading: Reading, settings: Settings) -> list[Finding]:
+    """Judge one reading."""
+    return [
+        *_steps(reading.work, settings),
+        *_doorbells(reading.work),
+        *_invoices(reading.invoices),
+        *_proofs(reading.proofs, settings),
+    ]
+
+
+def books(container: Container) -> list[Finding]:
+    """Audit the ledger against itself and against the jobs."""
+    with container.database.transaction() as tx:
+        return book_findings(ledger.gauges(tx), ledger.book_faults(tx), agent.ended_holders(tx))
+
+
+def book_findings(gauges: LedgerGauges, faults: BookFaults, ended_holders: list[int]) -> list[Finding]:
+    """Judge the books. `ended_holders`: row ids of ended jobs that still hold a balance."""
+    remedy = "stop the workers, keep the database as it is, and compare with a backup and the node's own lists"
+    payable_msat = -gauges.accounts[Account.DEBTS_PAYABLE]
+    owed_msat = sum(debts.amount_msat for debts in gauges.debts.values())
+    found: list[Finding] = []
+    if gauges.imbalance_msat:
+        found.append(fault("ledger", f"all postings sum to {gauges.imbalance_msat} msat instead of 0", remedy))
+    if faults.unbalanced_entries:
+        found.append(fault("ledger", f"{faults.unbalanced_entries} entries do not sum to 0 or lack postings", remedy))
+    if payable_msat != owed_msat or faults.disputed_debtors:
+        detail = (
+            f"open debts are {owed_msat} msat, debts payable {payable_msat}; {faults.disputed_debtors} owners differ"
+        )
+        found.append(fault("debts", detail, remedy))
+    if faults.overdrawn:
+        found.append(fault("ledger", f"of {faults.overdrawn} owners more was moved than they had paid", remedy))
+    if ended_holders:
+        named = ", ".join(str(row_id) for row_id in ended_holders[:_SHOWN])
+        detail = f"{len(ended_holders)} ended jobs hold money that is neither earned nor owed back (jobs.id {named})"
+        found.append(fault("balances", detail, "read their rows in postings and events; the money is the customer's"))
+    if gauges.accounts[Account.SUSPENSE]:
+        detail = f"{gauges.accounts[Account.SUSPENSE]} msat belong to nobody we know"
+        found.append(warning("suspense", detail, "find out who paid, by the payment hash in entries.ref"))
+    owed = sum(debts.debts for debts in gauges.debts.values())
+    return found or [ok("ledger", f"balances; {owed} open debts of {owed_msat} msat are what the account says")]
+
+
+def log(container: Container, *, on_progress: Callable[[int, int], None]) -> list[Finding]:
+    """Rebuild the log from the receipts and compare."""
+    return log_findings(audit_log(container.database, container.log_signer, on_progress=on_progress))
+
+
+def log_findings(audit: LogAudit) -> list[Finding]:
+    """Judge an audit of the log."""
+    if not audit.faults:
+        detail = f"{audit.size} receipts rebuild it; {audit.checkpoints} checkpoints and every epoch agree and verify"
+        return [ok("log", detail)]
+    remedy = (
+        "stop worker-tick and worker-anchor before anything more is signed; restore the rows from a backup, never rewrite them;"
+        " check that LOG_ORIGIN and LOG_SIGNING_KEY are the service's"
+    )
+    found = [fault("log", text, remedy) for text in audit.faults[:_SHOWN]]
+    if len(audit.faults) > _SHOWN:
+        found.append(fault("log", f"and {len(audit.faults) - _SHOWN} more differences", remedy))
+    return found
+
+
+def _steps(read: WorkGauges, settings: Settings) -> list[Finding]:
+    found: list[Finding] = []
+    lapse_s = 2 * settings.rescue_after_s + SLACK_S
+    if read.lapsed and read.lapsed_s > lapse_s:
+        detail = (
+            f"{read.lapsed} steps run past their lease, the longest for {read.lapsed_s:.0f} s: nobody took them over"
+        )
+        found.append(
+            fault("leases", detail, "start beat and worker-tick, which ring them again, and the step's worker")
+        )
+    for step in read.of(StepState.QUEUED):
+        if step.age_s > QUEUED_S:
+            detail = f"{step.steps} × {step.kind}.{step.name} queued, the oldest due for {step.age_s:.0f} s"
+            found.append(
+                fault("steps", detail, "start or add workers of its queue; see that relay, beat and worker-tick run")
+            )
+    for step in read.of(StepState.RUNNING):
+        if step.age_s > RUNNING_S and not read.lapsed:
+            detail = f"{step.kind}.{step.name} has been running for {step.age_s:.0f} s"
+            found.append(warning("steps", detail, "restart its worker if this goes on: another takes the step over"))
+    found += [_quarantined(step) for step in read.of(StepState.QUARANTINED)]
+    if read.outbox_age_s > OUTBOX_S:
+        detail = f"{read.outbox_due} outbox rows are due, the oldest for {read.outbox_age_s:.0f} s"
+        found.append(fault("outbox", detail, "start relay; if it runs, look at its log and at Redis"))
+    waiting = sum(step.steps for step in read.of(StepState.QUEUED))
+    running = sum(step.steps for step in read.of(StepState.RUNNING))
+    return found or [
+        ok("work", f"{waiting} steps queued, {running} running, {read.outbox_due} outbox rows due, none late")
+    ]
+
+
+def _quarantined(step: StepGauge) -> Finding:
+    what = f"{step.steps} × {step.kind}.{step.name} quarantined, the latest {_ago(step.age_s)}"
+    detail = f"{what}: each attempt ended with the death of its worker"
+    remedy = "find out what kills the worker (SELECT * FROM steps WHERE state = 'quarantined'); money paid for it is owed back"
+    if step.age_s <= QUARANTINE_S:
+        return fault("quarantine", detail, remedy)
+    return warning("quarantine", detail, remedy)
+
+
+def _doorbells(read: WorkGauges) -> list[Finding]:
+    found = [finding for tick in TICKS for finding in _tick(tick, read.tick_ages.get(tick.name))]
+    silent = [
+        queue.name for queue in QUEUES if read.canary_ages.get(queue.name, CANARY_MAX_AGE_S + 1) > CANARY_MAX_AGE_S
+    ]
+    if silent:
+        detail = f"nobody has consumed {', '.join(silent)} for {CANARY_MAX_AGE_S} s"
+        names = ", ".join(f"worker-{name}" for name in silent)
+        found.append(fault("queues", detail, f"start {names}; canaries come from beat through Redis"))
+    return found or [ok("ticks", f"all {len(TICKS)} ticks run, all {len(QUEUES)} queues are consumed")]
+
+
+def _tick(tick: Tick, age_s: float | None) -> list[Finding]:
+    """A rare tick starts its period anew whenever beat does, so its absence proves nothing."""
+    is_rare = tick.period_s > SLACK_S
+    if age_s is None:
+        detail = f"{tick.name} has never run"
+    elif age_s > 3 * tick.period_s + SLACK_S:
+        detail = f"{tick.name} last ran {_ago(age_s)}, and should every {tick.period_s:g} s"
+    else:
+        return []
+    remedy = f"start beat and worker-{tick.queue.name}"
+    if is_rare:
+        return [] if age_s is None else [warning("ticks", detail, remedy)]
+    return [fault("ticks", detail, remedy)]
+
+
+def _invoices(read: InvoiceGauges) -> list[Finding]:
+    if read.overdue_s > OVERDUE_S:
+        detail = f"an open invoice expired {_ago(read.overdue_s)} and was not ended"
+        return [fault("invoices", detail, "see that the Lightning node answers and that worker-money and beat run")]
+    return [ok("invoices", f"{sum(read.open.values())} open, none overdue")]
+
+
+def _proofs(read: ProofGauges, settings: Settings) -> list[Finding]:
+    found: list[Finding] = []
+    if read.unintegrated and read.waiting_s > UNINTEGRATED_S:
+        detail = f"{read.unintegrated} receipts wait for the log, the oldest for {read.waiting_s:.0f} s"
+        found.append(fault("receipts", detail, "start beat and worker-tick; look for log_integrated in its log"))
+    if read.epoch_age_s is not None and read.epoch_receipts and read.epoch_age_s > settings.epoch_max_age_s + SLACK_S:
+        detail = f"the open epoch holds receipts and is {read.epoch_age_s:.0f} s old"
+        found.append(fault("epochs", detail, f"start beat and worker-tick: it closes at {settings.epoch_max_age_s} s"))
+    if read.uncovered_failures:
+        detail = f"{read.uncovered_failures} anchors failed, and no later one covers them"
+        found.append(fault("anchors", detail, "bring the witness back: the next epoch's anchor covers all before it"))
+    for anchor in read.anchors:
+        if anchor.state not in (AnchorState.FINAL, AnchorState.FAILED) and anchor.oldest_s > ANCHOR_S:
+            detail = f"{anchor.anchors} anchors at {anchor.target} are {anchor.state}, the oldest since {_ago(anchor.oldest_s)}"
+            found.append(warning("anchors", detail, "look at the witness; it is asked ever more rarely for a day"))
+    if not settings.witness_url:
+        found.append(
+            warning("anchors", "no witness is set: epochs close and nobody vouches for them", "set WITNESS_URL")
+        )
+    return found or [ok("epochs", f"{read.log_size} receipts in the log, {read.unintegrated} waiting; none late")]
+
+
+def _ago(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s ago"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min ago"
+    return f"{seconds / 3600:.0f} h ago"

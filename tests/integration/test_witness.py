@@ -311,15 +311,20 @@ OTHER_SIZE = cosign(head(8), name="w", key=SigningKey.from_seed(b"\x09" * 32), t
         (200, "text/plain", BORROWED.render()),
         (200, "text/plain", OTHER_SIZE.render()),
         (200, "text/plain", "x" * 70_000),
-        (302, "text/plain", ""),
-        (409, "text/plain", "7\n"),
         (409, "text/x.tlog.size", "seven\n"),
     ],
-    ids=["empty", "prose", "stranger", "borrowed", "other-size", "long", "redirect", "no-type", "no-number"],
+    ids=["empty", "prose", "stranger", "borrowed", "other-size", "long", "no-number"],
 )
 def test_an_answer_that_proves_nothing_is_refused(impostor: str, answer: tuple[int, str, str]) -> None:
     Impostor.answer = answer
     with WitnessClient(impostor, PINNED.encode()) as client, pytest.raises(AnchorRefused):
+        client.cosign(0, [], note(7))
+
+
+@pytest.mark.parametrize("status", [302, 404, 409, 429, 503])
+def test_an_answer_that_is_not_the_witness_speaking_is_asked_for_again(impostor: str, status: int) -> None:
+    Impostor.answer = (status, "text/plain", "7\n")
+    with WitnessClient(impostor, PINNED.encode()) as client, pytest.raises(AnchorUnavailable):
         client.cosign(0, [], note(7))
 
 

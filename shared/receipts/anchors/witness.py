@@ -66,15 +66,10 @@ class WitnessClient:
         status, content_type, body = self._post(_body(old_size, proof, note))
         if status == httpx.codes.CONFLICT and content_type == SIZE_TYPE:
             raise _conflict(body, old_size)
-        if status >= httpx.codes.INTERNAL_SERVER_ERROR or status == httpx.codes.TOO_MANY_REQUESTS:
-            raise AnchorUnavailable(f"the witness answered {status}")
-        if status not in (
-            httpx.codes.OK,
-            *_REFUSALS,
-        ):  # 404 from a proxy during a deploy, say: the witness has not spoken
-            raise AnchorUnavailable(f"the witness answered {status}")
-        if status != httpx.codes.OK:
+        if status in _REFUSALS:
             raise AnchorRefused(f"the witness refused the checkpoint with {status}")
+        if status != httpx.codes.OK:  # a proxy's 404 during a deploy, say: the witness itself has not spoken
+            raise AnchorUnavailable(f"the witness answered {status}")
         return self._own_line(signed, body)
 
     def close(self) -> None:

@@ -48,6 +48,9 @@ END $$;
 CREATE TRIGGER entries_append_only BEFORE UPDATE OR DELETE ON entries FOR EACH ROW EXECUTE FUNCTION is_append_only();
 CREATE TRIGGER postings_append_only BEFORE UPDATE OR DELETE ON postings FOR EACH ROW EXECUTE FUNCTION is_append_only();
 
+CREATE TRIGGER entries_never_emptied BEFORE TRUNCATE ON entries FOR EACH STATEMENT EXECUTE FUNCTION is_append_only();
+CREATE TRIGGER postings_never_emptied BEFORE TRUNCATE ON postings FOR EACH STATEMENT EXECUTE FUNCTION is_append_only();
+
 CREATE TABLE debts (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     owner_kind  text        NOT NULL,

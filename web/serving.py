@@ -9,10 +9,12 @@ import contextlib
 import json
 import logging
 import socket
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
+import gevent
 from gunicorn.http import errors
 from gunicorn.workers.ggevent import GeventWorker
 
@@ -24,10 +26,31 @@ _STATUS_OF = {
     errors.ForbiddenProxyRequest: HTTPStatus.FORBIDDEN,
 }
 _SEND_S = 2.0
+_LAST_REQUEST_S = 0.1
 
 
 class JsonWorker(GeventWorker):  # type: ignore[misc] # gunicorn ships no types
-    """A gevent worker that answers what it cannot parse without HTML and without repeating it."""
+    """A gevent worker that answers what it cannot parse without HTML, and whose stop waits for requests, not for connections."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._idle: dict[gevent.Timeout, gevent.Greenlet] = {}
+
+    @contextlib.contextmanager
+    def timeout_ctx(self) -> Iterator[None]:
+        """Bound the wait for a connection's next request; the stop ends that wait at once."""
+        with gevent.Timeout(self.cfg.keepalive if self.alive else _LAST_REQUEST_S, exception=False) as waiting:
+            self._idle[waiting] = gevent.getcurrent()
+            try:
+                yield
+            finally:
+                del self._idle[waiting]
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """Stop accepting, let requests end, let idle connections go."""
+        super().handle_exit(sig, frame)
+        for waiting, greenlet in list(self._idle.items()):
+            gevent.kill(greenlet, waiting, block=False)
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:  # noqa: ARG002 - gunicorn's signature
         """Answer a request that is not HTTP, or not the HTTP we accept."""

@@ -64,7 +64,11 @@ def _keep_our_logging(**_: Any) -> None:
 
 @worker_init.connect
 def _start(**_: Any) -> None:
-    container().warm()
+    """Refuse to work on a wrong schema. Celery swallows what a signal raises, all but `SystemExit`."""
+    try:
+        container().warm()
+    except Exception as error:
+        raise SystemExit(f"cannot start: {error}") from error
 
 
 @worker_ready.connect

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from datetime import timedelta
 
 import structlog
@@ -65,7 +66,10 @@ class Polling:
     ) -> None:
         def effect(claim: Claim) -> None:
             with ThreadPoolExecutor(CALLS_IN_FLIGHT, thread_name_prefix="lookup") as calls:
-                for result in [calls.submit(_guarded, each, invoice) for invoice in self._invoices.in_sweep(sweep_id)]:
+                for result in [
+                    calls.submit(copy_context().run, _guarded, each, invoice)
+                    for invoice in self._invoices.in_sweep(sweep_id)
+                ]:
                     result.result()
                     self._work.check(claim)
 

@@ -50,6 +50,10 @@ class Wallet:
             "payment_hash": base64.b64decode(made["r_hash"]).hex(),
         }
 
+    def close(self) -> None:
+        """Give back the connection."""
+        self._http.close()
+
     def balance_sats(self) -> int:
         """Return what the wallet can spend."""
         answer = self._http.get("/v1/balance/channels")

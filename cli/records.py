@@ -31,8 +31,6 @@ QUEUED_S = 120.0
 """A step that has been due for so long waits for workers that are too few, or for one that is not there."""
 OUTBOX_S = 30.0
 RUNNING_S = 3600.0
-QUARANTINE_S = 86_400.0
-"""How long a quarantined step is news; after that it is history, and only a warning."""
 UNINTEGRATED_S = 60.0
 OVERDUE_S = 600.0
 ANCHOR_S = 3600.0
@@ -165,12 +163,15 @@ def _steps(read: WorkGauges, settings: Settings) -> list[Finding]:
 
 
 def _quarantined(step: StepGauge) -> Finding:
-    what = f"{step.steps} × {step.kind}.{step.name} quarantined, the latest {_ago(step.age_s)}"
-    detail = f"{what}: each attempt ended with the death of its worker"
+    """A poisoned step has been given up in good order, unless that failed too."""
+    detail = f"{step.steps} × {step.kind}.{step.name} quarantined, the latest {_ago(step.age_s)}"
+    if step.stranded:
+        remedy = (
+            "their owners are neither done nor failed: see the fault (SELECT * FROM steps WHERE state = 'quarantined')"
+        )
+        return fault("quarantine", f"{detail}; {step.stranded} could not be given up", remedy)
     remedy = "find out what kills the worker (SELECT * FROM steps WHERE state = 'quarantined'); money paid for it is owed back"
-    if step.age_s <= QUARANTINE_S:
-        return fault("quarantine", detail, remedy)
-    return warning("quarantine", detail, remedy)
+    return warning("quarantine", f"{detail}: each attempt ended with the death of its worker", remedy)
 
 
 def _doorbells(read: WorkGauges) -> list[Finding]:

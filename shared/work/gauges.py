@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from shared.db.model import Queries
 from shared.db.service import Tx
-from shared.work.model import StepState
+from shared.work.model import STRANDED, StepState
 
 SQL = Queries.beside(__file__)
 
@@ -16,6 +16,7 @@ class StepGauge:
     """The steps of one kind, name and state.
 
     `age_s` is the oldest's: seconds since it was due (queued) or first claimed (running); quarantined: since the latest ended.
+    `stranded` counts the quarantined whose owners could not be given up.
     """
 
     kind: str
@@ -23,6 +24,7 @@ class StepGauge:
     state: StepState
     steps: int
     age_s: float
+    stranded: int
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,10 @@ def gauges(tx: Tx) -> WorkGauges:
         outbox_delayed=outbox["delayed"],
         outbox_age_s=outbox["oldest_due_s"],
         steps=tuple(
-            StepGauge(row["owner_kind"], row["name"], StepState(row["state"]), row["steps"], row["age_s"])
-            for row in tx.all(SQL["steps_by_state"])
+            StepGauge(
+                row["owner_kind"], row["name"], StepState(row["state"]), row["steps"], row["age_s"], row["stranded"]
+            )
+            for row in tx.all(SQL["steps_by_state"], {"stranded": STRANDED})
         ),
         lapsed=lapsed["steps"],
         lapsed_s=lapsed["longest_s"],

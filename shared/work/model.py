@@ -8,6 +8,8 @@ from enum import StrEnum
 
 from shared.kernel.errors import LucidError
 
+STRANDED = "giving up raised"  # in the fault of a quarantined step whose owner could not be given up either
+
 
 class StepState(StrEnum):
     """Where a step is."""

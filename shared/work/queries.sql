@@ -67,11 +67,12 @@ SELECT count(*) FILTER (WHERE available_at <= now()) AS due, count(*) FILTER (WH
 
 -- name: steps_by_state
 -- age: of a queued step since it was due, of a running one since its first claim, of a quarantined one since its end (the latest)
-SELECT owner_kind, name, state, count(*) AS steps,
+-- stranded: quarantined steps whose owner could not be given up either, so that nothing of theirs was settled
+SELECT owner_kind, name, state, count(*) AS steps, 0::bigint AS stranded,
        greatest(0, max(extract(epoch FROM now() - CASE state WHEN 'queued' THEN not_before ELSE started_at END)))::float8 AS age_s
   FROM steps WHERE state IN ('queued', 'running') GROUP BY owner_kind, name, state
 UNION ALL
-SELECT owner_kind, name, state, count(*), greatest(0, extract(epoch FROM now() - max(ended_at)))::float8
+SELECT owner_kind, name, state, count(*), count(*) FILTER (WHERE fault LIKE '%%' || %(stranded)s || '%%'), greatest(0, extract(epoch FROM now() - max(ended_at)))::float8
   FROM steps WHERE state = 'quarantined' GROUP BY owner_kind, name, state
  ORDER BY 1, 2, 3;
 

@@ -23,6 +23,7 @@ from shared.kernel.failpoints import effect as failpoint
 from shared.work import store
 from shared.work.leases import LeaseKeeper
 from shared.work.model import (
+    STRANDED,
     Claim,
     LeaseLost,
     Message,
@@ -224,7 +225,7 @@ class Work:
             if state is not StepState.QUARANTINED:
                 raise  # the lease lapses, and the step comes back until its attempts are spent
             log.exception("give_up_raised", step=claim.ref.name, owner_kind=claim.ref.owner_kind)
-            fault = f"{reason}; giving up raised {type(error).__name__}"
+            fault = f"{reason}; {STRANDED} {type(error).__name__}"
             self._insist(lambda tx: self._isolate(tx, claim, fault))
             return Outcome.QUARANTINED
 

@@ -236,9 +236,9 @@ STUCK = {
         "UPDATE steps SET state = 'running', started_at = now(), lease_until = now() - interval '10 minutes'",
         "1 steps run past their lease",
     ),
-    "a quarantined step": (
-        "UPDATE steps SET state = 'quarantined', ended_at = now() - interval '10 minutes'",
-        "1 × job.evaluate quarantined, the latest 10 min ago",
+    "a step whose owner could not be given up": (
+        "UPDATE steps SET state = 'quarantined', fault = 'x; giving up raised KeyError', ended_at = now() - interval '10 minutes'",
+        "1 × job.evaluate quarantined, the latest 10 min ago; 1 could not be given up",
     ),
     "an outbox row": ("UPDATE outbox SET available_at = now() - interval '10 minutes'", "2 outbox rows are due"),
     "a tick": (
@@ -272,7 +272,7 @@ def test_what_is_stuck_is_found_and_named(
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE steps SET state = 'quarantined', ended_at = now() - interval '2 days'",
+        "UPDATE steps SET state = 'quarantined', ended_at = now()",
         "UPDATE steps SET state = 'running', started_at = now() - interval '2 hours', lease_until = now() + interval '1 minute'",
         "UPDATE schedule SET last_run = now() - interval '1 day' WHERE name = 'work.prune'",
     ],

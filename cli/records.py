@@ -151,15 +151,14 @@ def _steps(read: WorkGauges, settings: Settings) -> list[Finding]:
         if step.age_s > RUNNING_S and not read.lapsed:
             detail = f"{step.kind}.{step.name} has been running for {step.age_s:.0f} s"
             found.append(warning("steps", detail, "restart its worker if this goes on: another takes the step over"))
-    found += [_quarantined(step) for step in read.of(StepState.QUARANTINED)]
+    quarantined = [_quarantined(step) for step in read.of(StepState.QUARANTINED)]
     if read.outbox_age_s > OUTBOX_S:
         detail = f"{read.outbox_due} outbox rows are due, the oldest for {read.outbox_age_s:.0f} s"
         found.append(fault("outbox", detail, "start relay; if it runs, look at its log and at Redis"))
     waiting = sum(step.steps for step in read.of(StepState.QUEUED))
     running = sum(step.steps for step in read.of(StepState.RUNNING))
-    return found or [
-        ok("work", f"{waiting} steps queued, {running} running, {read.outbox_due} outbox rows due, none late")
-    ]
+    in_motion = f"{waiting} steps queued, {running} running, {read.outbox_due} outbox rows due, none late"
+    return (found or [ok("work", in_motion)]) + quarantined
 
 
 def _quarantined(step: StepGauge) -> Finding:

@@ -23,6 +23,8 @@ Parameters = Mapping[str, Any]
 _OPTIONS = (
     "-c statement_timeout=15000 -c lock_timeout=3000 -c idle_in_transaction_session_timeout=30000 -c TimeZone=UTC"
 )
+_ANSWER_WITHIN_S = 20.0
+_SIGN_OF_LIFE_WITHIN_S = 2.0
 # Another try may succeed: the server is away, restarting, failing over, or somebody else holds the lock.
 _TRY_AGAIN = (
     PoolTimeout,
@@ -80,18 +82,45 @@ class Tx:
                 log.warning("after_commit_failed", error=type(error).__name__)
 
 
+class _Bounded(psycopg.Connection[DictRow]):
+    """A connection that gives up on a peer which takes bytes and answers none: a pooler or proxy in between keeps TCP content.
+
+    Above the server's own `statement_timeout`, so that only a connection that is dead meets it.
+    """
+
+    answer_within_s = _ANSWER_WITHIN_S
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """Wait as psycopg does, but never for ever. Raises `psycopg.OperationalError`, the connection closed."""
+        try:
+            return super().wait(gen, interval, self.answer_within_s if timeout is None else timeout)
+        except pg._WaitTimeout as error:
+            self.pgconn.finish()
+            raise psycopg.OperationalError("no answer on an open connection") from error
+
+
+def _check(connection: _Bounded) -> None:
+    """Find out whether a pooled connection is alive, sooner than a statement would."""
+    connection.answer_within_s = _SIGN_OF_LIFE_WITHIN_S
+    try:
+        ConnectionPool.check_connection(connection)
+    finally:
+        connection.answer_within_s = _ANSWER_WITHIN_S
+
+
 class Database:
     """A lazily opened pool. Build it anywhere; it connects on first use, so after any fork."""
 
     def __init__(self, url: str, *, pool_size: int, application_name: str) -> None:
-        self._pool: ConnectionPool[psycopg.Connection[DictRow]] = ConnectionPool(
+        self._pool: ConnectionPool[_Bounded] = ConnectionPool(
             url,
+            connection_class=_Bounded,
             min_size=1,
             max_size=pool_size,
             open=False,
             timeout=5,
             max_lifetime=1800,
-            check=ConnectionPool.check_connection,
+            check=_check,
             kwargs={
                 "autocommit": True,
                 "row_factory": dict_row,

@@ -121,6 +121,11 @@ def half_open_broker(arena: Arena, _: Random) -> None:
     arena.broker_wire.swallow()
 
 
+def half_open_database(arena: Arena, _: Random) -> None:
+    """Have every present connection to the database swallow what is sent, without an error and without an end."""
+    arena.database_wire.swallow()
+
+
 def ring_everything_again(arena: Arena, _: Random) -> None:
     """Put every job's every step into the outbox twice more, in random order, done or not."""
     with database(arena) as connection:
@@ -167,6 +172,7 @@ OTHERS: dict[str, Fault] = {
     "broker connections half-open": half_open_broker,
     "database sessions cut": cut_every_session,
     "database connections reset": reset_the_database_wire,
+    "database connections half-open": half_open_database,
     "messages repeated and mixed": ring_everything_again,
     "messages out of turn": ring_out_of_turn,
     "second scheduler": second_scheduler,

@@ -18,6 +18,7 @@ class Queue:
 MONEY = Queue("money", 8, "invoices, settlement, ledger, receipts: short steps that talk to the Lightning node")
 LLM = Queue("llm", 8, "model calls: long, streaming")
 ANCHOR = Queue("anchor", 2, "witnesses and chains: slow, outside our control")
+PAYOUT = Queue("payout", 4, "money out: the only worker that needs the macaroon that pays")
 TICK = Queue("tick", 4, "scheduled doorbells and the log's sequencer")
 
-QUEUES = (MONEY, LLM, ANCHOR, TICK)
+QUEUES = (MONEY, LLM, PAYOUT, ANCHOR, TICK)

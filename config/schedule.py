@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from config.queues import MONEY, TICK, Queue
+from config.queues import MONEY, PAYOUT, TICK, Queue
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,8 @@ RESCUE = Tick("work.rescue", 5, TICK)
 SWEEP = Tick("invoices.sweep", 5, MONEY)
 INTEGRATE = Tick("log.integrate", 1, TICK)
 CLOSE_EPOCHS = Tick("epochs.close", 2, TICK)
+EXPIRE_SESSIONS = Tick("sessions.expire", 5, MONEY)
+RECONCILE = Tick("books.reconcile", 900, PAYOUT)
 PRUNE = Tick("work.prune", 3600, TICK)
 
-TICKS = (RESCUE, SWEEP, INTEGRATE, CLOSE_EPOCHS, PRUNE)
+TICKS = (RESCUE, SWEEP, INTEGRATE, CLOSE_EPOCHS, EXPIRE_SESSIONS, RECONCILE, PRUNE)

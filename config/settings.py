@@ -66,6 +66,14 @@ class Settings:
     invoice_expiry_s: int
     max_unpaid_invoices: int
     price_patience_s: int
+    payout_wait_s: float
+    require_claim_proof: bool
+    session_minimum_sats: int
+    session_idle_s: int
+    l402_deposit_sats: int
+    withdraw_days: int
+    macaroon_rotation_days: int
+    demo_calls_per_hour: int
 
     lease_s: float
     rescue_after_s: float
@@ -132,6 +140,14 @@ class Settings:
             "invoice_expiry_s": reader.integer("INVOICE_EXPIRY_S", 900, least=1),
             "max_unpaid_invoices": reader.integer("MAX_UNPAID_INVOICES", 50, least=1),
             "price_patience_s": reader.integer("PRICE_PATIENCE_S", 600, least=0),
+            "payout_wait_s": reader.number("PAYOUT_WAIT_S", 10.0),
+            "require_claim_proof": reader.flag("REQUIRE_CLAIM_PROOF", False),
+            "session_minimum_sats": reader.integer("SESSION_MINIMUM_SATS", 50, least=1),
+            "session_idle_s": reader.integer("SESSION_IDLE_S", 86_400, least=1),
+            "l402_deposit_sats": reader.integer("L402_DEPOSIT_SATS", 200, least=100),
+            "withdraw_days": reader.integer("WITHDRAW_DAYS", 30, least=1),
+            "macaroon_rotation_days": reader.integer("MACAROON_ROTATION_DAYS", 90, least=1),
+            "demo_calls_per_hour": reader.integer("DEMO_CALLS_PER_HOUR", 5, least=0),
             "lease_s": reader.number("LEASE_S", 60.0),
             "rescue_after_s": reader.number("RESCUE_AFTER_S", 30.0),
             "max_attempts": reader.integer("MAX_ATTEMPTS", 3, least=1),
@@ -178,6 +194,9 @@ class _Reader:
 
     def number(self, name: str, default: float) -> float:
         return float(self._parsed(name, default, float, lambda value: 0 < value < 1e9, "a number above 0"))
+
+    def flag(self, name: str, default: bool) -> bool:
+        return self.one_of(name, ("true", "false"), "true" if default else "false") == "true"
 
     def usd(self, name: str, default: str) -> Decimal:
         wanted = "a decimal of at least 0"

@@ -9,6 +9,11 @@ for nothing does nothing. Finishing a step queues the next one's row; the next l
     its evaluation fee arrives         job.evaluate → job.open_work_invoice
     its work payment arrives           job.execute
     a job or its invoice is given up   job.withdraw_invoice
+    a session or its top-up is asked for invoice.open
+    it is given up                     invoice.withdraw
+    a session's request is accepted    request.evaluate → request.execute
+    a free call is accepted            demo.evaluate → demo.execute
+    a refund or withdrawal is claimed  payout.send
     invoices are due for a look        sweep.find_due → sweep.settle → sweep.advance     (a GET's nudge starts at settle)
     a receipt was issued               log.integrate
     an epoch closed                    anchor.submit
@@ -21,7 +26,7 @@ from dataclasses import dataclass
 from celery import chain
 from celery.canvas import Signature
 
-from config.queues import ANCHOR, LLM, MONEY, TICK, Queue
+from config.queues import ANCHOR, LLM, MONEY, PAYOUT, TICK, Queue
 from shared.work.model import Message, StepRef
 from workers.app import CID, app
 
@@ -41,6 +46,10 @@ CHAINS: dict[str, tuple[tuple[Link, ...], ...]] = {
         (Link("execute", LLM),),
         (Link("withdraw_invoice", MONEY),),
     ),
+    "invoice": ((Link("open", MONEY),), (Link("withdraw", MONEY),)),
+    "request": ((Link("evaluate", LLM), Link("execute", LLM)),),
+    "demo": ((Link("evaluate", LLM), Link("execute", LLM)),),
+    "payout": ((Link("send", PAYOUT),),),
     "sweep": ((Link("find_due", MONEY), Link("settle", MONEY), Link("advance", MONEY)),),
     "log": ((Link("integrate", TICK),),),
     "anchor": ((Link("submit", ANCHOR),),),

@@ -30,6 +30,8 @@ class DebtReason(StrEnum):
     WORK_FAILED = "work_failed"
     UNUSED = "unused"
     NOT_PRICED = "not_priced"
+    UNSPENT = "unspent"  # what an ended session had left
+    REST = "rest"  # below a whole sat: what a payout could not carry
 
 
 class DebtState(StrEnum):
@@ -37,6 +39,14 @@ class DebtState(StrEnum):
 
     OPEN = "open"
     PAID = "paid"
+
+
+class ReservationState(StrEnum):
+    """Whether a reservation still holds its amount."""
+
+    OPEN = "open"
+    SETTLED = "settled"
+    RELEASED = "released"
 
 
 @dataclass(frozen=True)
@@ -57,3 +67,5 @@ class Debt:
     reason: DebtReason
     amount_msat: int
     state: DebtState
+    payout_id: int | None = None
+    """The payout that pays it, or tries to."""

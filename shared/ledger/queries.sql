@@ -18,7 +18,7 @@ SELECT coalesce(sum(amount_msat), 0)::bigint AS balance_msat FROM postings
  WHERE account = %(account)s AND owner_kind = %(kind)s AND owner_id = %(id)s;
 
 -- name: debts
-SELECT id, reason, amount_msat, state FROM debts WHERE owner_kind = %(kind)s AND owner_id = %(id)s ORDER BY id;
+SELECT id, reason, amount_msat, state, payout_id FROM debts WHERE owner_kind = %(kind)s AND owner_id = %(id)s ORDER BY id;
 
 -- name: totals
 SELECT account, sum(amount_msat)::bigint AS amount_msat FROM postings GROUP BY account ORDER BY account;
@@ -47,3 +47,34 @@ SELECT owner_id FROM postings WHERE account = 'customer' AND owner_kind = %(kind
 -- name: overdrawn
 SELECT count(*) AS owners FROM (SELECT 1 FROM postings WHERE account = 'customer' GROUP BY owner_kind, owner_id
                                 HAVING sum(amount_msat) > 0) AS below_zero;
+
+-- name: bind_debts
+UPDATE debts SET payout_id = %(payout_id)s
+ WHERE owner_kind = %(kind)s AND owner_id = %(id)s AND state = 'open' AND payout_id IS NULL
+RETURNING amount_msat;
+
+-- name: unbind_debts
+UPDATE debts SET payout_id = NULL WHERE payout_id = %(payout_id)s AND state = 'open';
+
+-- name: pay_debts
+UPDATE debts SET state = 'paid' WHERE payout_id = %(payout_id)s AND state = 'open' RETURNING amount_msat;
+
+-- name: reserve
+INSERT INTO reservations (owner_kind, owner_id, ref, amount_msat, expires_at)
+VALUES (%(kind)s, %(id)s, %(ref)s, %(amount_msat)s, now() + make_interval(secs => %(life_s)s));
+
+-- name: end_reservation
+UPDATE reservations SET state = %(state)s, ended_at = now()
+ WHERE owner_kind = %(kind)s AND owner_id = %(id)s AND ref = %(ref)s AND state = 'open' RETURNING amount_msat;
+
+-- name: reserved
+SELECT coalesce(sum(amount_msat), 0)::bigint AS reserved_msat FROM reservations
+ WHERE owner_kind = %(kind)s AND owner_id = %(id)s AND state = 'open';
+
+-- name: overbooked
+-- owners of whom more is reserved than they have
+SELECT count(*) AS owners
+  FROM (SELECT owner_kind, owner_id, sum(amount_msat) AS reserved_msat FROM reservations WHERE state = 'open' GROUP BY owner_kind, owner_id) AS spoken_for
+  LEFT JOIN (SELECT owner_kind, owner_id, -sum(amount_msat) AS held_msat FROM postings WHERE account = 'customer' GROUP BY owner_kind, owner_id) AS held
+       USING (owner_kind, owner_id)
+ WHERE reserved_msat > coalesce(held_msat, 0);

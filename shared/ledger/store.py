@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from shared.db.model import Queries
 from shared.db.service import Tx
 from shared.kernel.owner import Owner
-from shared.ledger.model import Account, Debt, DebtReason, DebtState, Line
+from shared.ledger.model import Account, Debt, DebtReason, DebtState, Line, ReservationState
 
 SQL = Queries.beside(__file__)
 
@@ -43,8 +43,50 @@ def debts(tx: Tx, owner: Owner) -> list[Debt]:
     """Return the owner's debts, oldest first."""
     rows = tx.all(SQL["debts"], {"kind": owner.kind, "id": owner.id})
     return [
-        Debt(row["id"], owner, DebtReason(row["reason"]), row["amount_msat"], DebtState(row["state"])) for row in rows
+        Debt(
+            row["id"],
+            owner,
+            DebtReason(row["reason"]),
+            row["amount_msat"],
+            DebtState(row["state"]),
+            payout_id=row["payout_id"],
+        )
+        for row in rows
     ]
+
+
+def bind_debts(tx: Tx, owner: Owner, *, payout_id: int) -> int:
+    """Bind the owner's open debts that no payout has to this one; return their sum, millisatoshi."""
+    rows = tx.all(SQL["bind_debts"], {"kind": owner.kind, "id": owner.id, "payout_id": payout_id})
+    return sum(row["amount_msat"] for row in rows)
+
+
+def unbind_debts(tx: Tx, *, payout_id: int) -> None:
+    """Let go of the debts of a payout that failed."""
+    tx.run(SQL["unbind_debts"], {"payout_id": payout_id})
+
+
+def pay_debts(tx: Tx, *, payout_id: int) -> int:
+    """Mark the payout's debts as paid; return their sum, millisatoshi."""
+    return sum(row["amount_msat"] for row in tx.all(SQL["pay_debts"], {"payout_id": payout_id}))
+
+
+def reserve(tx: Tx, owner: Owner, *, ref: str, amount_msat: int, life_s: float) -> None:
+    """Insert an open reservation."""
+    key = {"kind": owner.kind, "id": owner.id, "ref": ref}
+    tx.run(SQL["reserve"], {**key, "amount_msat": amount_msat, "life_s": life_s})
+
+
+def end_reservation(tx: Tx, owner: Owner, *, ref: str, state: ReservationState) -> int | None:
+    """End an open reservation; return its amount in millisatoshi, None where it is not open."""
+    row = tx.one(SQL["end_reservation"], {"kind": owner.kind, "id": owner.id, "ref": ref, "state": state})
+    return None if row is None else int(row["amount_msat"])
+
+
+def reserved(tx: Tx, owner: Owner) -> int:
+    """Return the sum of the owner's open reservations, millisatoshi."""
+    row = tx.one(SQL["reserved"], {"kind": owner.kind, "id": owner.id})
+    return 0 if row is None else int(row["reserved_msat"])
 
 
 def totals(tx: Tx) -> dict[Account, int]:

@@ -39,6 +39,42 @@ class Purpose(StrEnum):
 
     EVAL = "eval"
     WORK = "work"
+    DEPOSIT = "deposit"
+    TOPUP = "topup"
+
+
+class PayoutState(StrEnum):
+    """Where a payout is. Only the node's own answer about its payment hash ends `unknown`."""
+
+    INTENDED = "intended"
+    SENDING = "sending"
+    UNKNOWN = "unknown"
+    PAID = "paid"
+    FAILED = "failed"
+
+
+class PayoutEvent(StrEnum):
+    """What happens to a payout."""
+
+    SENT = "handed to the node"
+    NO_ANSWER = "outcome unknown"
+    SENT_AGAIN = "the same handed to the node again"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    REFUSED = "refused before it was sent"
+
+
+PAYOUT_TRANSITIONS = {
+    (PayoutState.INTENDED, PayoutEvent.SENT): PayoutState.SENDING,
+    (PayoutState.INTENDED, PayoutEvent.REFUSED): PayoutState.FAILED,
+    (PayoutState.SENDING, PayoutEvent.NO_ANSWER): PayoutState.UNKNOWN,
+    (PayoutState.SENDING, PayoutEvent.SENT_AGAIN): PayoutState.SENDING,
+    (PayoutState.SENDING, PayoutEvent.SUCCEEDED): PayoutState.PAID,
+    (PayoutState.SENDING, PayoutEvent.FAILED): PayoutState.FAILED,
+    (PayoutState.UNKNOWN, PayoutEvent.SENT_AGAIN): PayoutState.SENDING,
+    (PayoutState.UNKNOWN, PayoutEvent.SUCCEEDED): PayoutState.PAID,
+    (PayoutState.UNKNOWN, PayoutEvent.FAILED): PayoutState.FAILED,
+}
 
 
 class SweepReason(StrEnum):
@@ -104,6 +140,61 @@ class Settlement:
     paid_msat: int
     settled_at: datetime
     settle_index: int
+
+
+@dataclass(frozen=True)
+class Payable:
+    """A caller's payment request after every check that needs no node. `amount_msat` is whole sats."""
+
+    payment_request: str
+    payment_hash: bytes
+    amount_msat: int
+    payee: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True)
+class Payout:
+    """One payout row. `fee_msat` is what routing cost us; `needs_review` means that an operator has to look at the node."""
+
+    id: int
+    owner: Owner
+    state: PayoutState
+    payment_request: str
+    payment_hash: bytes
+    amount_msat: int
+    fee_limit_msat: int
+    expires_at: datetime
+    sender_fence: int | None
+    orphaned: bool
+    seen_in_flight: bool
+    needs_review: bool
+    preimage: bytes | None
+    fee_msat: int | None
+    fault: str | None
+    created_at: datetime
+    ended_at: datetime | None
+
+
+class NodePaymentState(StrEnum):
+    """lnrpc.Payment.PaymentStatus. Whatever we do not know counts as in flight; FAILED counts only once no HTLC is in flight."""
+
+    IN_FLIGHT = "IN_FLIGHT"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True)
+class NodePayment:
+    """A payment as the node has it. `preimage` and `fee_msat` mean something once it has succeeded."""
+
+    payment_hash: bytes
+    state: NodePaymentState
+    amount_msat: int
+    fee_msat: int
+    preimage: bytes | None
+    failure: str
+    created_at: datetime | None = None
 
 
 class NodeInvoiceState(StrEnum):

@@ -3,13 +3,14 @@ INSERT INTO invoices (owner_kind, owner_id, purpose, preimage_salt, payment_hash
                       next_check)
 VALUES (%(kind)s, %(id)s, %(purpose)s, %(preimage_salt)s, %(payment_hash)s, %(amount_msat)s, %(memo)s, %(btc_price_usd)s, %(price_source)s,
         now() + make_interval(secs => %(expiry_s)s), now() + interval '2 s')
-ON CONFLICT ON CONSTRAINT invoices_once DO NOTHING;
+ON CONFLICT DO NOTHING;
 
 -- name: of_owner
 SELECT * FROM invoices WHERE owner_kind = %(kind)s AND owner_id = %(id)s ORDER BY id;
 
 -- name: by_purpose
-SELECT * FROM invoices WHERE owner_kind = %(kind)s AND owner_id = %(id)s AND purpose = %(purpose)s;
+SELECT * FROM invoices WHERE owner_kind = %(kind)s AND owner_id = %(id)s AND purpose = %(purpose)s
+ ORDER BY id DESC LIMIT 1;
 
 -- name: by_hash
 SELECT * FROM invoices WHERE payment_hash = %(payment_hash)s;
@@ -75,6 +76,6 @@ DELETE FROM sweeps WHERE created_at < now() - interval '1 hour';
 -- name: open_invoices
 -- overdue is what polling should have ended: not a work invoice whose own step still waits for the node (see due_invoices)
 SELECT purpose, count(*) AS invoices,
-       greatest(0, max(extract(epoch FROM now() - expires_at)) FILTER (WHERE payment_request IS NOT NULL OR purpose = 'eval'))::float8
+       greatest(0, max(extract(epoch FROM now() - expires_at)) FILTER (WHERE payment_request IS NOT NULL OR purpose <> 'work'))::float8
          AS overdue_s
   FROM invoices WHERE state = 'open' GROUP BY purpose;

@@ -13,7 +13,7 @@ SQL = Queries.beside(__file__)
 
 
 def insert(tx: Tx, owner: Owner, terms: Terms, *, preimage_salt: bytes, payment_hash: bytes) -> None:
-    """Insert an open invoice; nothing where the owner has one for this purpose."""
+    """Insert an open invoice; nothing where the owner has one for this purpose (of top-ups: an open one)."""
     price = terms.price
     tx.run(
         SQL["insert"],
@@ -37,7 +37,7 @@ def of_owner(tx: Tx, owner: Owner) -> list[Invoice]:
 
 
 def by_purpose(tx: Tx, owner: Owner, purpose: Purpose) -> Invoice | None:
-    """Return the owner's invoice for `purpose`."""
+    """Return the owner's newest invoice for `purpose`."""
     return _maybe(tx.one(SQL["by_purpose"], {**_owner(owner), "purpose": purpose}))
 
 

@@ -15,6 +15,7 @@ class ReceiptKind(StrEnum):
     """What kind of work a receipt is for."""
 
     JOB = "job"
+    SESSION_REQUEST = "session_request"
 
 
 class EpochState(StrEnum):

@@ -15,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
 
-from config.queues import ANCHOR, LLM, MONEY, QUEUES, TICK, Queue
+from config.queues import ANCHOR, LLM, MONEY, PAYOUT, QUEUES, TICK, Queue
 from shared.agent import gauges as agent
 from shared.agent.gauges import LATENCY_BOUNDS_MS, UNBOUNDED_MS, ModelGauge
 from shared.kernel.errors import Unauthorized, Unavailable
@@ -42,6 +42,13 @@ QUEUE_OF: dict[str, Queue] = {
     "job.open_work_invoice": MONEY,
     "job.execute": LLM,
     "job.withdraw_invoice": MONEY,
+    "invoice.open": MONEY,
+    "invoice.withdraw": MONEY,
+    "request.evaluate": LLM,
+    "request.execute": LLM,
+    "demo.evaluate": LLM,
+    "demo.execute": LLM,
+    "payout.send": PAYOUT,
     "sweep.find_due": MONEY,
     "sweep.settle": MONEY,
     "sweep.advance": MONEY,

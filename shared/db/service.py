@@ -25,6 +25,9 @@ _OPTIONS = (
 )
 _ANSWER_WITHIN_S = 20.0
 _SIGN_OF_LIFE_WITHIN_S = 2.0
+# The pool waits twice as long after each try, so it would be away for as long again as the server was. Once it has given a
+# connection up, whoever asks for one next has it try at once.
+_RECONNECT_FOR_S = 3.0
 # Another try may succeed: the server is away, restarting, failing over, or somebody else holds the lock.
 _TRY_AGAIN = (
     PoolTimeout,
@@ -99,11 +102,14 @@ class _Bounded(psycopg.Connection[DictRow]):
             raise psycopg.OperationalError("no answer on an open connection") from error
 
 
-def _check(connection: _Bounded) -> None:
-    """Find out whether a pooled connection is alive, sooner than a statement would."""
+def _begin(connection: _Bounded) -> None:
+    """Begin a transaction, which also shows whether a pooled connection is alive, sooner than a statement would.
+
+    The pool's check: where it fails nothing has happened yet, and the pool tries another connection.
+    """
     connection.answer_within_s = _SIGN_OF_LIFE_WITHIN_S
     try:
-        ConnectionPool.check_connection(connection)
+        connection.execute("BEGIN")
     finally:
         connection.answer_within_s = _ANSWER_WITHIN_S
 
@@ -119,8 +125,9 @@ class Database:
             max_size=pool_size,
             open=False,
             timeout=5,
+            reconnect_timeout=_RECONNECT_FOR_S,
             max_lifetime=1800,
-            check=_check,
+            check=_begin,
             kwargs={
                 "autocommit": True,
                 "row_factory": dict_row,
@@ -143,11 +150,11 @@ class Database:
         commit itself leaves the outcome unknown: never compensate, run again from the claim (unique keys decide).
         """
         try:
-            with self._connection() as connection:
+            with self._begun() as connection:
                 tx = Tx(connection)
-                with connection.transaction():
-                    yield tx
-                    reach("before:db.commit")
+                yield tx
+                reach("before:db.commit")
+                connection.commit()  # not left to the pool's block, which says nothing where the connection is closed
             reach("after:db.commit")
         except _TRY_AGAIN as error:
             raise Unavailable("the database does not answer", retry_after_s=2) from error
@@ -164,7 +171,8 @@ class Database:
             self._pool.close()
 
     @contextmanager
-    def _connection(self) -> Iterator[psycopg.Connection[DictRow]]:
+    def _begun(self) -> Iterator[psycopg.Connection[DictRow]]:
+        """Lend a connection in a transaction that `_begin` began; the pool rolls back what is not committed."""
         if not self._opened:
             self._pool.open()
             self._opened = True

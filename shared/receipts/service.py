@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from typing import Any
 
 from shared.db.service import Tx
@@ -33,6 +34,7 @@ class Receipts:
         self._ids = ids
         self._clock = clock
         self._work = work
+        self._key_is_published = threading.Event()
 
     def issue(self, tx: Tx, draft: Draft) -> str:
         """Number, sign and store a receipt, and ring the sequencer; return its id.
@@ -78,16 +80,22 @@ class Receipts:
             issued_at=now,
             leaf_index=None,
         )
-        store.register_key(tx, kid=self._signer.kid, public_key=self._signer.public_bytes)
+        self._publish_key(tx)
         store.insert_receipt(tx, receipt, owner=draft.owner, tenant=tenant, tenant_seq=tenant_seq)
-        for name, salt in salts.items():
-            store.insert_salt(tx, receipt_id, name, salt)
+        store.insert_salts(tx, receipt_id, salts)
         self._work.ring(tx, StepRef(LOG, 0, INTEGRATE))
         return receipt_id
 
     def id_of(self, tx: Tx, owner: Owner) -> str | None:
         """Return the id of the owner's receipt."""
         return store.id_of(tx, owner)
+
+    def _publish_key(self, tx: Tx) -> None:
+        """Publish the signer's key with this process's first receipt; keys are never deleted."""
+        if self._key_is_published.is_set():
+            return
+        store.register_key(tx, kid=self._signer.kid, public_key=self._signer.public_bytes)
+        tx.after_commit(self._key_is_published.set)
 
 
 def passport_of(kind: str, *names: str) -> str:

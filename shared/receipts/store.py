@@ -64,9 +64,9 @@ def insert_receipt(tx: Tx, receipt: Receipt, *, owner: Owner, tenant: str, tenan
     )
 
 
-def insert_salt(tx: Tx, receipt_id: str, field: str, salt: bytes) -> None:
-    """Keep the salt of one commitment."""
-    tx.run(SQL["insert_salt"], {"receipt_id": receipt_id, "field": field, "salt": salt})
+def insert_salts(tx: Tx, receipt_id: str, salts: Mapping[str, bytes]) -> None:
+    """Keep the salts of a receipt's commitments, by field."""
+    tx.run(SQL["insert_salts"], {"receipt_id": receipt_id, "fields": list(salts), "salts": [*salts.values()]})
 
 
 def salts(tx: Tx, receipt_id: str) -> dict[str, bytes]:

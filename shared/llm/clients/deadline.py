@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
@@ -18,6 +18,8 @@ import httpx2
 
 from shared.kernel.clock import Clock
 
+_LAST_BYTES_WITHIN_S = 0.1
+"""How long the end of a complete answer is waited for. With it the connection can be kept; without it, it is closed."""
 _KEPT_ALIVE = 32
 _KEPT_ALIVE_S = 30.0
 _SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
@@ -50,6 +52,12 @@ class CallLimits:
         if not self._complete:
             self._complete = True
             self._by = min(self._end, self._clock.monotonic() + seconds)
+
+    def allow_only_last_bytes(self) -> bool:
+        """Allow a moment more where the answer is complete; False where it is not."""
+        if self._complete:
+            self._by = min(self._by, self._clock.monotonic() + _LAST_BYTES_WITHIN_S)
+        return self._complete
 
     @contextmanager
     def enforced(self) -> Iterator[None]:
@@ -110,11 +118,46 @@ class _LimitedBackend(httpcore2.SyncBackend):
         return _LimitedStream(super().connect_tcp(host, port, bounded, local_address, socket_options))
 
 
+class _ReadToItsEnd(httpx2.SyncByteStream):
+    """A response's bytes. Closing it reads what still comes of a complete answer: the client stops at `[DONE]`, just before the end.
+
+    A connection whose response was not read to its end cannot be used again, and a new one costs a TLS handshake a call.
+    """
+
+    def __init__(self, inner: httpx2.SyncByteStream) -> None:
+        self._inner = inner
+        self._parts = iter(inner)
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._parts
+
+    def close(self) -> None:
+        limits = _CURRENT.get()
+        try:
+            if limits is not None and limits.allow_only_last_bytes():
+                self._drain(limits)
+        finally:
+            self._inner.close()
+
+    def _drain(self, limits: CallLimits) -> None:
+        with suppress(httpx2.HTTPError):
+            for _ in self._parts:
+                if limits.remaining_s() <= 0:
+                    return
+
+
 class LimitedTransport(httpx2.HTTPTransport):
     """httpx2's own transport over sockets that keep to the current `CallLimits`. No limit on connections at once.
 
     A transport of one's own takes no proxy from the environment.
     """
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send a request and return the response, its body still to be read."""
+        response = super().handle_request(request)
+        assert isinstance(response.stream, httpx2.SyncByteStream)  # noqa: S101 - of a synchronous transport
+        response.stream = _ReadToItsEnd(response.stream)
+        return response
 
     def __init__(self) -> None:
         # Not the base class's constructor: all it does is build the pool, and it can't be given a network backend.

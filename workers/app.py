@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from celery import Celery, Task
+from celery.schedules import schedule
 from celery.signals import setup_logging, task_postrun, task_prerun, worker_init, worker_ready, worker_shutting_down
 
 from config.celery import CELERY
@@ -13,10 +14,17 @@ from config.logging import bind_correlation_id
 from config.queues import QUEUES
 from config.schedule import TICKS
 from shared.bootstrap import Container, Role, start_from_environment
+from shared.kernel.clock import SteadyClock
 
 CID = "cid"
 CANARY = "canary.sing"
 CANARY_PERIOD_S = 10.0
+LONGEST_BELL_S = 60.0
+"""Beat counts from its own start, so a rarer bell would be lost to every restart. The tick's row knows when it last ran."""
+
+# Beat counts by a clock that nobody sets: else it would fall silent for as long as the machine's was set back. And what it sends
+# does not expire: that is judged by the receiver's clock, which may be ahead; a late one finds that its turn is not due.
+_steady = SteadyClock()
 
 app = Celery("lucid")
 app.conf.update(
@@ -26,17 +34,17 @@ app.conf.update(
         **{
             tick.name: {
                 "task": f"tick.{tick.name}",
-                "schedule": tick.period_s,
-                "options": {"queue": tick.queue.name, "expires": max(tick.period_s, 5)},
+                "schedule": schedule(min(tick.period_s, LONGEST_BELL_S), nowfun=_steady.now),
+                "options": {"queue": tick.queue.name},
             }
             for tick in TICKS
         },
         **{
             f"canary.{queue.name}": {
                 "task": CANARY,
-                "schedule": CANARY_PERIOD_S,
+                "schedule": schedule(CANARY_PERIOD_S, nowfun=_steady.now),
                 "args": (queue.name,),
-                "options": {"queue": queue.name, "expires": 30},
+                "options": {"queue": queue.name},
             }
             for queue in QUEUES
         },
@@ -75,7 +83,7 @@ def _start(**_: Any) -> None:
 def _sing(sender: Any = None, **_: Any) -> None:
     """Readiness means that work is consumed: send each of our queues a canary at once, beat sends the later ones."""
     for queue in sender.task_consumer.queues:
-        app.send_task(CANARY, args=(queue.name,), queue=queue.name, expires=30)
+        app.send_task(CANARY, args=(queue.name,), queue=queue.name)
 
 
 @worker_shutting_down.connect

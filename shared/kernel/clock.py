@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 
@@ -29,3 +29,18 @@ class SystemClock:
     def monotonic(self) -> float:
         """Return the machine's monotonic seconds."""
         return time.monotonic()
+
+
+class SteadyClock(SystemClock):
+    """The wall clock as it stood when this was built, carried on by the monotonic one: it never jumps, and drifts as that does.
+
+    For what must go on in even steps whatever is done to the machine's clock; never for what others will read.
+    """
+
+    def __init__(self) -> None:
+        self._began = super().now()
+        self._began_s = self.monotonic()
+
+    def now(self) -> datetime:
+        """Return the instant that it would be, had nobody set the clock meanwhile; aware, in UTC."""
+        return self._began + timedelta(seconds=self.monotonic() - self._began_s)

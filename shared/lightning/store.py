@@ -105,6 +105,11 @@ def take_due(tx: Tx, sweep_id: int) -> int:
     return tx.run(SQL["take_due"], {"sweep_id": sweep_id})
 
 
+def recall(tx: Tx, *, everything: bool) -> int:
+    """Have invoices looked at now: those put off for longer than any wait of ours, or `everything`; return how many."""
+    return tx.run(SQL["recall"], {"all": everything})
+
+
 def claim_nudge(tx: Tx, owner: Owner) -> list[int]:
     """Take the owner's open invoices that nobody is looking at and nobody asked about within a second; return their ids."""
     return [row["id"] for row in tx.all(SQL["claim_nudge"], _owner(owner))]

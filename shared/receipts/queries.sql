@@ -14,8 +14,9 @@ INSERT INTO receipts (receipt_id, owner_kind, owner_id, kind, tenant, tenant_seq
 VALUES (%(receipt_id)s, %(owner_kind)s, %(owner_id)s, %(kind)s, %(tenant)s, %(tenant_seq)s, %(body)s, %(receipt_hash)s, %(signature)s,
         %(signer_kid)s, %(issued_at)s);
 
--- name: insert_salt
-INSERT INTO receipt_salts (receipt_id, field, salt) VALUES (%(receipt_id)s, %(field)s, %(salt)s);
+-- name: insert_salts
+INSERT INTO receipt_salts (receipt_id, field, salt)
+SELECT %(receipt_id)s, field, salt FROM unnest(%(fields)s::text[], %(salts)s::bytea[]) AS given (field, salt);
 
 -- name: salts
 SELECT field, salt FROM receipt_salts WHERE receipt_id = %(receipt_id)s;
@@ -72,7 +73,9 @@ INSERT INTO epochs (number, epoch_id, start_size)
 SELECT 1, %(epoch_id)s, 0 WHERE NOT EXISTS (SELECT 1 FROM epochs) ON CONFLICT DO NOTHING;
 
 -- name: lock_open_epoch
-SELECT *, extract(epoch FROM now() - opened_at) AS age_s FROM epochs WHERE state = 'open' FOR UPDATE;
+-- An epoch that seems to begin later was opened by a clock that was set back since: its age is unknown, so it is old enough.
+SELECT *, CASE WHEN opened_at <= now() THEN extract(epoch FROM now() - opened_at) ELSE 'infinity' END AS age_s
+  FROM epochs WHERE state = 'open' FOR UPDATE;
 
 -- name: close_epoch
 UPDATE epochs SET state = 'closed', end_size = %(end_size)s, root = %(root)s, closed_at = now()

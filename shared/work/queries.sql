@@ -42,13 +42,29 @@ WITH picked AS MATERIALIZED (
   SELECT id FROM outbox WHERE available_at <= now() ORDER BY available_at, id LIMIT %(batch)s FOR UPDATE SKIP LOCKED)
 DELETE FROM outbox USING picked WHERE outbox.id = picked.id RETURNING outbox.id, outbox.topic, outbox.payload, outbox.cid;
 
--- name: tick_is_due
+-- name: take_turn
+-- A turn is also due where the last one lies ahead: the clock was set back since. clock_timestamp() there, because now() stands
+-- still while this waits for another's turn to commit, and would take that one for the future.
+WITH last AS MATERIALIZED (
+  SELECT name, last_run FROM schedule WHERE name = %(name)s AND (next_run <= now() OR last_run > clock_timestamp()) FOR UPDATE)
 UPDATE schedule SET next_run = now() + make_interval(secs => %(period_s)s), last_run = now()
- WHERE name = %(name)s AND next_run <= now()
-RETURNING name;
+  FROM last WHERE schedule.name = last.name
+RETURNING greatest(0, extract(epoch FROM last.last_run - now()))::float8 AS set_back_s;
 
 -- name: know_tick
 INSERT INTO schedule (name) VALUES (%(name)s) ON CONFLICT DO NOTHING;
+
+-- name: recall_queued
+UPDATE steps SET not_before = least(not_before, now()), rung_at = least(rung_at, now())
+ WHERE state = 'queued' AND greatest(not_before, rung_at) > now() + make_interval(secs => %(beyond_s)s);
+
+-- name: recall_running
+-- Whoever lives renews; whoever died holds his lease no longer than any other.
+UPDATE steps SET lease_until = least(lease_until, now() + make_interval(secs => %(lease_s)s)), rung_at = least(rung_at, now())
+ WHERE state = 'running' AND greatest(lease_until - make_interval(secs => %(lease_s)s), rung_at) > now() + make_interval(secs => %(beyond_s)s);
+
+-- name: recall_outbox
+UPDATE outbox SET available_at = now() WHERE available_at > now() + make_interval(secs => %(beyond_s)s);
 
 -- name: sing
 INSERT INTO canaries (queue, seen_at) VALUES (%(queue)s, now()) ON CONFLICT (queue) DO UPDATE SET seen_at = now();
@@ -58,7 +74,7 @@ SELECT wanted AS queue FROM unnest(%(queues)s::text[]) AS wanted
  WHERE NOT EXISTS (SELECT 1 FROM canaries WHERE queue = wanted AND seen_at > now() - make_interval(secs => %(max_age_s)s));
 
 -- name: prune_steps
-DELETE FROM steps WHERE owner_kind = 'sweep' AND state IN ('done', 'failed', 'quarantined') AND ended_at < now() - interval '1 hour';
+DELETE FROM steps WHERE owner_kind IN ('sweep', 'demo') AND state IN ('done', 'failed', 'quarantined') AND ended_at < now() - interval '1 hour';
 
 -- name: outbox_rows
 SELECT count(*) FILTER (WHERE available_at <= now()) AS due, count(*) FILTER (WHERE available_at > now()) AS delayed,

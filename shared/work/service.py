@@ -44,6 +44,8 @@ CANARY_MAX_AGE_S = 60
 LONGEST_RETRY_S = 60.0
 OUTAGE_RETRY_S = 2.0
 OUTAGE_PATIENCE_S = 600.0
+LONGEST_DELAY_S = 600.0
+"""Nothing is put off for longer; what seems to be was stamped by a clock that was set back since."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,8 @@ class Work:
         store.enqueue(tx, ref, cid=correlation_id())
 
     def ring(self, tx: Tx, ref: StepRef, *, delay_s: float = 0) -> None:
-        """Write an outbox row for `ref` without queueing a step."""
-        store.send(tx, ref, cid=correlation_id(), delay_s=delay_s)
+        """Write an outbox row for `ref` without queueing a step, due in `delay_s` seconds (at most `LONGEST_DELAY_S`)."""
+        store.send(tx, ref, cid=correlation_id(), delay_s=min(delay_s, LONGEST_DELAY_S))
         tx.after_commit(self._nudge)
 
     # -- in a worker
@@ -91,20 +93,20 @@ class Work:
         *,
         effect: Callable[[Claim], Result],
         finish: Callable[[Tx, Result], None],
-        give_up: Callable[[Tx, str], None],
+        give_up: Callable[[Tx, str], None] | None,
     ) -> Outcome:
         """Do one step: claim, `effect` outside any transaction, `finish` in one with the step's own end.
 
         `effect` may raise `RetryLater`, `StepFailed`, `ShuttingDown` or `LeaseLost`; anything else counts as one failed
-        attempt. `give_up` gets the reason, for people, in the transaction that ends the step. Never raises for what a
-        retry answers: the row says what happened.
+        attempt. `give_up` gets the reason, for people, in the transaction that ends the step; None: the step is tried for
+        ever. Never raises for what a retry answers: the row says what happened.
         """
         with self._database.transaction() as tx, failpoint("step.claim"):
             claim = store.claim(tx, ref, lease_s=self._limits.lease_s)
         if claim is None:
             return Outcome.NOT_MINE
         with self._leases.keeping(claim):
-            if claim.attempts > self._limits.max_attempts:
+            if give_up is not None and claim.attempts > self._limits.max_attempts:
                 return self._end(claim, StepState.QUARANTINED, give_up, POISONED)
             return self._try(claim, effect, finish=finish, give_up=give_up)
 
@@ -115,19 +117,57 @@ class Work:
         if self.stopping.is_set():
             raise ShuttingDown("this process is stopping")
 
+    def hold(self, tx: Tx, claim: Claim) -> None:
+        """Renew the claim in `tx` and hold the step's row until it ends: what `tx` writes, only the step's owner writes.
+
+        Lock order: the step first, then its owner. Raises `LeaseLost`.
+        """
+        if not store.renew(tx, claim, lease_s=self._limits.lease_s):
+            claim.lost.set()
+            raise LeaseLost("the lease is gone")
+
+    def pause(self, claim: Claim, seconds: float) -> None:
+        """Let `seconds` pass within a long effect, fewer where this process is told to stop. Raises as `check` does."""
+        self.stopping.wait(seconds)
+        self.check(claim)
+
     # -- ticks and the relay
 
-    def tick(self, tick: Tick, action: Callable[[Tx], None]) -> bool:
-        """Do `action` in the transaction that moves the tick's row; False where another process has this turn."""
+    def tick(
+        self,
+        tick: Tick,
+        action: Callable[[Tx], None],
+        *,
+        on_set_back: Callable[[Tx], None] = lambda _tx: None,
+    ) -> bool:
+        """Do `action` in the transaction that moves the tick's row; False where another process has this turn.
+
+        Before it `on_set_back`, where the database's clock shows less than at the last turn.
+        """
         with self._database.transaction() as tx:
-            if not store.tick_is_due(tx, tick.name, period_s=tick.period_s * 0.9):
+            set_back_s = store.take_turn(tx, tick.name, period_s=tick.period_s * 0.9)
+            if set_back_s is None:
                 return False
             with failpoint("tick.turn"):
+                if set_back_s > 0:
+                    log.warning("clock_set_back", tick=tick.name, set_back_s=round(set_back_s, 3))
+                    on_set_back(tx)
                 action(tx)
         return True
 
+    def follow_clock(self, tx: Tx) -> None:
+        """Have all that is put off be due now, after the database's clock was set back: it would wait for as long again.
+
+        What was put off by the new clock already comes too early, which costs a try.
+        """
+        store.recall(tx, beyond_s=0, lease_s=self._limits.lease_s)
+
     def rescue(self, tx: Tx) -> int:
-        """Ring again every step that is queued or whose owner is dead, and that nobody has rung lately."""
+        """Ring again every step that is queued or whose owner is dead, and that nobody has rung lately; return how many.
+
+        First comes what a clock has put off that ran ahead for a moment between two turns of any tick.
+        """
+        store.recall(tx, beyond_s=LONGEST_DELAY_S, lease_s=self._limits.lease_s)
         count = store.rescue(tx, rescue_after_s=self._limits.rescue_after_s)
         if count:
             log.info("steps_rescued", count=count)
@@ -144,7 +184,7 @@ class Work:
         return len(messages)
 
     def prune(self, tx: Tx) -> int:
-        """Delete the ended steps of past sweeps."""
+        """Delete the ended steps of past sweeps and free calls."""
         return store.prune_steps(tx)
 
     def sing(self, queue: str) -> None:
@@ -165,11 +205,13 @@ class Work:
         effect: Callable[[Claim], Result],
         *,
         finish: Callable[[Tx, Result], None],
-        give_up: Callable[[Tx, str], None],
+        give_up: Callable[[Tx, str], None] | None,
     ) -> Outcome:
         try:
             return self._attempt(claim, effect, finish)
         except StepFailed as error:
+            if give_up is None:
+                return self._retry(claim, give_up, delay_s=LONGEST_RETRY_S, fault=error.message)
             return self._end(claim, StepState.FAILED, give_up, error.message)
         except ShuttingDown:
             return self._put_back(claim, delay_s=0, forgiven=True, fault="shutdown", outcome=Outcome.RELEASED)
@@ -187,7 +229,7 @@ class Work:
             log.exception(
                 "step_raised", step=claim.ref.name, owner_kind=claim.ref.owner_kind, error=type(error).__name__
             )
-            delay_s = min(LONGEST_RETRY_S, 2.0**claim.attempts)
+            delay_s = min(LONGEST_RETRY_S, 2.0 ** min(claim.attempts, 6))
             return self._retry(claim, give_up, delay_s=delay_s, fault=type(error).__name__)
 
     def _attempt(
@@ -234,14 +276,16 @@ class Work:
         store.end(tx, claim, StepState.QUARANTINED, fault=fault)
         return Outcome.QUARANTINED
 
-    def _retry(self, claim: Claim, give_up: Callable[[Tx, str], None], *, delay_s: float, fault: str) -> Outcome:
-        if claim.attempts >= self._limits.max_attempts:
+    def _retry(self, claim: Claim, give_up: Callable[[Tx, str], None] | None, *, delay_s: float, fault: str) -> Outcome:
+        if give_up is not None and claim.attempts >= self._limits.max_attempts:
             return self._end(claim, StepState.FAILED, give_up, fault)
         return self._put_back(claim, delay_s=delay_s, forgiven=False, fault=fault)
 
     def _put_back(
         self, claim: Claim, *, delay_s: float, forgiven: bool, fault: str, outcome: Outcome = Outcome.RETRYING
     ) -> Outcome:
+        delay_s = min(delay_s, LONGEST_DELAY_S)
+
         def end(tx: Tx) -> Outcome:
             if not store.put_back(tx, claim, delay_s=delay_s, forgiven=forgiven, fault=fault):
                 return Outcome.LOST

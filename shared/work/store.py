@@ -56,10 +56,21 @@ def take_due(tx: Tx, *, batch: int) -> list[Message]:
     return [_message(row["id"], row["topic"], row["payload"]["id"], row["cid"]) for row in rows]
 
 
-def tick_is_due(tx: Tx, name: str, *, period_s: float) -> bool:
-    """Move the tick's row by compare-and-set; True for the one caller that won."""
+def take_turn(tx: Tx, name: str, *, period_s: float) -> float | None:
+    """Move the tick's row by compare-and-set; None for all but the one caller that won.
+
+    He learns by how many seconds the database's clock was set back since the last turn: 0 unless it now shows less than then.
+    """
     tx.run(SQL["know_tick"], {"name": name})
-    return tx.one(SQL["tick_is_due"], {"name": name, "period_s": period_s}) is not None
+    row = tx.one(SQL["take_turn"], {"name": name, "period_s": period_s})
+    return None if row is None else float(row["set_back_s"])
+
+
+def recall(tx: Tx, *, beyond_s: float, lease_s: float) -> None:
+    """Have what is put off for more than `beyond_s` seconds be due now, and no lease outlast them by more than `lease_s`."""
+    tx.run(SQL["recall_queued"], {"beyond_s": beyond_s})
+    tx.run(SQL["recall_running"], {"beyond_s": beyond_s, "lease_s": lease_s})
+    tx.run(SQL["recall_outbox"], {"beyond_s": beyond_s})
 
 
 def sing(tx: Tx, queue: str) -> None:

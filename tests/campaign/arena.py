@@ -15,12 +15,13 @@ import httpx
 from devstack.process import Process
 from devstack.supervisor import Stack
 from tests.campaign.audit import Auditor
+from tests.campaign.clocks import Clocks, inherited
 from tests.campaign.customer import REQUEST
 from tests.campaign.wire import Wire
 from tests.e2e.ledger_reader import LedgerReader
-from tests.e2e.lightning_hand import LightningHand
 from tests.e2e.market import PROCESSES, QUICK
 from tests.e2e.model_hand import ModelHand
+from tests.e2e.node_books import NodeBooks
 from tests.e2e.patience import eventually
 
 SLOW = "pace:0.08,tokens:20"
@@ -35,6 +36,7 @@ class Arena:
     application: Stack
     database_wire: Wire
     broker_wire: Wire
+    clocks: Clocks | None = None
 
     @property
     def endpoints(self) -> dict[str, Any]:
@@ -45,6 +47,11 @@ class Arena:
         """Return a process of either stack."""
         owner = self.parts if name in self.parts.processes else self.application
         return owner.process(name)
+
+    def require_clocks(self) -> Clocks:
+        """Return the clocks; only an arena that was started with some can have them set."""
+        assert self.clocks is not None
+        return self.clocks
 
     def slow_the_model(self) -> None:
         """Have the model take its time over each answer, so that what dies dies in the midst of work."""
@@ -57,26 +64,30 @@ class Arena:
         with ExitStack() as opened:
             ledger = LedgerReader(self.endpoints["database_url"])
             opened.callback(ledger.close)
-            lightning = LightningHand(self.endpoints)
-            opened.callback(lightning.close)
-            yield Auditor(ledger, lightning)
+            nodes = NodeBooks(self.endpoints)
+            opened.callback(nodes.close)
+            yield Auditor(ledger, nodes)
 
 
 @contextmanager
-def running_arena(home: Path, **settings: str) -> Iterator[Arena]:
-    """Run parts and application, with `settings` on top of the quick ones."""
+def running_arena(home: Path, *, clocks: Clocks | None = None, **settings: str) -> Iterator[Arena]:
+    """Run parts and application, with `settings` on top of the quick ones, by `clocks` where there are some."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
     user = {**kept, **QUICK, **settings, "PORT": "0"}
     with ExitStack() as opened:
-        parts = opened.enter_context(Stack(home / "parts", user, real_model=False, processes=(), migrate=False))
+        with inherited(clocks.stores.environment if clocks else {}):
+            of_parts = user | (clocks.nodes.environment if clocks else {})
+            stack = Stack(home / "parts", of_parts, real_model=False, processes=(), migrate=False)
+            parts = opened.enter_context(stack)
         shared = {name: value for name, value in parts.environment.items() if name not in _OF_THE_PARTS_ALONE}
         database_wire = opened.enter_context(Wire(_port(shared["DATABASE_URL"])))
         broker_wire = opened.enter_context(Wire(_port(shared["REDIS_URL"])))
         shared["DATABASE_URL"] = _through(shared["DATABASE_URL"], database_wire)
         shared["REDIS_URL"] = _through(shared["REDIS_URL"], broker_wire)
-        application = Stack(home / "application", {**shared, **user}, real_model=False, processes=PROCESSES)
+        of_application = {**shared, **user, **(clocks.application.environment if clocks else {})}
+        application = Stack(home / "application", of_application, real_model=False, processes=PROCESSES)
         opened.enter_context(application)
-        yield Arena(parts, application, database_wire, broker_wire)
+        yield Arena(parts, application, database_wire, broker_wire, clocks)
 
 
 def _obeys(model: ModelHand) -> bool:

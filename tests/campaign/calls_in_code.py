@@ -26,9 +26,9 @@ RUNS_WHAT_IT_IS_HANDED: dict[str, tuple[str, frozenset[int | str]]] = {
     "_perform": ("step.finish", frozenset({3})),
     "_finish": ("step.finish", frozenset({1})),
     "_insist": ("step.finish", frozenset({0})),
-    "tick": ("tick.turn", frozenset({1})),
+    "tick": ("tick.turn", frozenset({1, "on_set_back"})),
 }
-CLIENT = re.compile(r"shared\.\w+\.(client|clients\.\w+|anchors\.\w+):")
+CLIENT = re.compile(r"shared\.(?:\w+\.)+(client|clients\.\w+|anchors\.\w+):")
 NODE = "shared.lightning.model:Node."
 WRITES = ("INSERT INTO", "DELETE FROM", "COPY ")
 

@@ -5,27 +5,27 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from random import Random
 
+import httpx
 import psycopg
 import redis
 from celery import Celery
 
-from devstack.parts import ROOT
-from devstack.procfile import read_procfile
 from tests.campaign.arena import Arena
 from tests.campaign.deaths import children
 from tests.e2e.market import PROCESSES, QUICK
 from tests.e2e.patience import eventually
-from workers.chains import CHAINS
+from tests.e2e.second_process import second_process
+from workers.chains import CHAINS, Link
 
 Fault = Callable[[Arena, Random], None]
 
 PARTS = ("postgres", "valkey", "lightning", "witness", "sim-model")
+NUMBERED = {"job": "jobs", "invoice": "invoices", "request": "session_requests", "payout": "payouts"}
 LONGER_THAN_A_LEASE_S = float(QUICK["LEASE_S"]) + 1.5
 WORKER_START_S = 3.0
 _STORE_BACK_S = 30.0
@@ -127,25 +127,38 @@ def half_open_database(arena: Arena, _: Random) -> None:
 
 
 def ring_everything_again(arena: Arena, _: Random) -> None:
-    """Put every job's every step into the outbox twice more, in random order, done or not."""
+    """Put every step that has to do with money into the outbox twice more, in random order, done or not."""
     with database(arena) as connection:
         connection.execute(
             """INSERT INTO outbox (topic, payload, cid)
                SELECT owner_kind || '.' || name, jsonb_build_object('id', owner_id), cid FROM steps, generate_series(1, 2)
-                WHERE owner_kind IN ('job', 'anchor') AND created_at > now() - interval '1 minute' ORDER BY random() LIMIT 300"""
+                WHERE owner_kind IN ('job', 'invoice', 'request', 'payout', 'anchor') AND created_at > now() - interval '1 minute'
+                ORDER BY random() LIMIT 300"""
         )
 
 
 def ring_out_of_turn(arena: Arena, random: Random) -> None:
-    """Send the workers every link of every chain for the newest jobs, in random order, past the outbox."""
+    """Send the workers every link of the chains of what is newest, in random order, past the outbox."""
+    calls: list[tuple[str, Link, int]] = []
     with database(arena) as connection:
-        owners = [int(row[0]) for row in connection.execute("SELECT id FROM jobs ORDER BY id DESC LIMIT 8").fetchall()]
-    links = [link for links in CHAINS["job"] for link in links]
-    calls = [(link, owner) for link in links for owner in owners]
+        for kind, table in NUMBERED.items():
+            newest = connection.execute(f"SELECT id FROM {table} ORDER BY id DESC LIMIT 8".encode()).fetchall()  # noqa: S608 - our own names
+            calls += [(kind, link, int(row[0])) for row in newest for links in CHAINS[kind] for link in links]
     random.shuffle(calls)
     with Celery("campaign", broker=arena.parts.endpoints["redis_url"], set_as_current=False) as courier:
-        for link, owner in calls:
-            courier.send_task(f"job.{link.step}", args=(owner,), queue=link.queue.name)
+        for kind, link, owner in calls:
+            courier.send_task(f"{kind}.{link.step}", args=(owner,), queue=link.queue.name)
+
+
+def disturb_payments(fault: str, **more: float) -> Fault:
+    """Return the fault that has the merchant's node misbehave over the next two payments that it is to send."""
+
+    def disturbed(arena: Arena, _: Random) -> None:
+        body = {"node": "lnd", "method": "SendPaymentV2", "fault": fault, "times": 2, **more}
+        with contextlib.suppress(httpx.HTTPError):  # the nodes are on their way back
+            httpx.post(f"{arena.endpoints['lightning_control']}/faults", json=body, timeout=5, trust_env=False)
+
+    return disturbed
 
 
 def second_scheduler(arena: Arena, _: Random) -> None:
@@ -161,10 +174,15 @@ KILLS: dict[str, Fault] = {
 OTHERS: dict[str, Fault] = {
     "SIGTERM to the group of worker-llm": terminate_group("worker-llm"),
     "SIGTERM to the group of worker-money": terminate_group("worker-money"),
+    "SIGTERM to the group of worker-payout": terminate_group("worker-payout"),
     "SIGTERM to all groups": terminate_everything,
     "SIGSTOP worker-llm": freeze_and_relieve("worker-llm"),
     "SIGSTOP worker-money": freeze_and_relieve("worker-money"),
+    "SIGSTOP worker-payout": freeze_and_relieve("worker-payout"),
     "SIGSTOP relay": freeze("relay"),
+    "payments cut in flight": disturb_payments("drop_stream", seconds=2.0),
+    "payments handed over in vain": disturb_payments("unavailable"),
+    "payments whose answer is lost": disturb_payments("drop_after_settle"),
     "broker flushed": flush_the_broker,
     "broker paused": pause_the_broker,
     "broker full": fill_the_broker,
@@ -181,21 +199,10 @@ FAULTS = KILLS | OTHERS
 
 
 @contextmanager
-def another(arena: Arena, name: str) -> Iterator[None]:
-    """Run a second process of a Procfile line beside the first, and kill it in the end."""
-    line = read_procfile(ROOT / "Procfile")[name].replace("@%h", "-too@%h")
-    with subprocess.Popen(
-        ["/bin/sh", "-c", line],
-        env=dict(arena.application.environment),
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as process:
-        try:
-            yield
-        finally:
-            process.kill()
+def another(arena: Arena, name: str, **more: str) -> Iterator[None]:
+    """Run a second process of a Procfile line beside the first, with `more` variables, and kill it in the end."""
+    with second_process(arena.application.environment | more, name):
+        yield
 
 
 @contextmanager

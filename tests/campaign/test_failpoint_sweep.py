@@ -1,35 +1,41 @@
-"""A process dies before and after every effect, one death each: every job that was accepted is done once all the same."""
+"""A process dies before and after every effect, one death each: what was accepted is done once and paid once all the same."""
 
 from __future__ import annotations
 
 import os
 import threading
-import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import httpx
 import pytest
 
 from shared.kernel.failpoints import EFFECTS, points
 from tests.campaign.audit import Auditor
-from tests.campaign.customer import Customer
+from tests.campaign.bench import Bench, open_bench
 from tests.campaign.deaths import Deaths
-from tests.e2e.ledger_reader import LedgerReader
-from tests.e2e.lightning_hand import LightningHand
 from tests.e2e.market import running_stack
+from tests.e2e.price_exchange import PriceExchange
 
 IS_SOAK = bool(os.environ.get("LUCID_SOAK"))
 
 # Who passes each effect: the first dies there in every run, all of them in a soak.
 PASSED_BY: dict[str, tuple[str, ...]] = {
-    "db.commit": ("web", "relay", "worker-money", "worker-llm", "worker-tick", "worker-anchor", "invoices"),
+    "db.commit": (
+        "web",
+        "relay",
+        "worker-money",
+        "worker-llm",
+        "worker-payout",
+        "worker-tick",
+        "worker-anchor",
+        "invoices",
+    ),
     "outbox.publish": ("relay",),
-    "bus.announce": ("invoices", "web", "worker-money", "worker-llm", "worker-tick"),
-    "step.claim": ("worker-llm", "worker-money", "worker-anchor"),
-    "step.finish": ("worker-llm", "worker-money", "worker-anchor"),
+    "bus.announce": ("invoices", "web", "worker-money", "worker-llm", "worker-payout", "worker-tick"),
+    "step.claim": ("worker-llm", "worker-money", "worker-payout", "worker-anchor"),
+    "step.finish": ("worker-llm", "worker-money", "worker-payout", "worker-anchor"),
     "tick.turn": ("worker-tick", "worker-money"),
     "job.create": ("web",),
     "job.abandon": ("web",),
@@ -41,6 +47,21 @@ PASSED_BY: dict[str, tuple[str, ...]] = {
     "llm.complete": ("worker-llm",),
     "invoice.settle": ("invoices", "worker-money"),
     "invoice.lapse": ("worker-money",),
+    "lnd.decode_payreq": ("worker-payout",),
+    "lnd.send_payment": ("worker-payout",),
+    "lnd.track_payment": ("worker-payout",),
+    "payout.claim": ("web",),
+    "payout.send": ("worker-payout",),
+    "payout.unknown": ("worker-payout",),
+    "session.create": ("web",),
+    "session.abandon": ("web",),
+    "session.topup": ("web",),
+    "session.request": ("web",),
+    "session.close": ("web",),
+    "session.expire": ("worker-money",),
+    "demo.create": ("web",),
+    "macaroon.rotate": ("worker-tick",),
+    "books.reconcile": ("worker-payout",),
     "cursor.catch_up": ("invoices",),
     "log.integrate": ("worker-tick",),
     "epoch.close": ("worker-tick",),
@@ -50,59 +71,26 @@ PASSED_BY: dict[str, tuple[str, ...]] = {
 }
 # The listener is faster than any poll: the worker settles only while it is away, so it dies when the others are done.
 WITHOUT_THE_LISTENER = ("invoice.settle", "worker-money")
-SETTINGS = {"LEASE_S": "2", "RESCUE_AFTER_S": "1", "INVOICE_WAIT_S": "3", "MAX_ATTEMPTS": "50"}
-
-
-@dataclass
-class Bench:
-    """What one lane of the sweep acts through. Every lane has its own connections."""
-
-    deaths: Deaths
-    customer: Customer
-    ledger: LedgerReader
-    lightning: LightningHand
-    bought: list[str] = field(default_factory=list)
-
-    def buy(self) -> None:
-        """Buy a job and hold it to its price."""
-        self._finish(self.customer.order())
-
-    def buy_by_key(self) -> None:
-        """Buy under an Idempotency-Key. A key whose first request died is held for a minute: that minute is skipped."""
-        key = uuid.uuid4().hex
-        age = """UPDATE idempotency_keys SET created_at = created_at - interval '2 minutes'
-                  WHERE key = %(key)s AND status IS NULL RETURNING key"""
-        self._finish(self.customer.order(key=key, on_conflict=lambda: self.ledger.rows(age, key=key)))
-
-    def be_refused(self) -> None:
-        """Ask for a job while the node makes no invoices, then for another."""
-        self.lightning.fault("AddInvoice", "unavailable", times=None)
-        try:
-            with pytest.raises((httpx.HTTPError, AssertionError)):
-                assert self.customer.ask_once().is_success
-        finally:
-            self.lightning.heal()
-        self.buy()
-
-    def let_expire(self) -> None:
-        """Order, and have the invoice's time run out."""
-        created = self.customer.order()
-        self.ledger.rows(
-            """UPDATE invoices SET expires_at = now() - interval '1 minute', next_check = now() FROM jobs
-                WHERE owner_kind = 'job' AND owner_id = jobs.id AND public_id = %(job)s RETURNING invoices.id""",
-            job=created["jobId"],
-        )
-        assert self.customer.reach(created["jobId"], "failed")["errorMessage"].endswith("nothing was charged.")
-        assert self.ledger.book(created["jobId"]).received == 0
-
-    def _finish(self, created: Mapping[str, object]) -> None:
-        done = self.customer.finish(created)
-        assert done["state"] == "complete", done
-        self.bought.append(done["jobId"])
-
-
-SCENES: dict[str, Callable[[Bench], None]] = {
+# So do those who are refused because the node makes no invoices: it makes none for anybody meanwhile.
+WITHOUT_INVOICES = ("job.abandon", "session.abandon")
+SETTINGS = {
+    "LEASE_S": "2",
+    "RESCUE_AFTER_S": "1",
+    "INVOICE_WAIT_S": "3",
+    "MAX_ATTEMPTS": "50",
+    "PAYOUT_WAIT_S": "3",
+    "DEMO_CALLS_PER_HOUR": "1000",
+}
+SCENES: dict[str, Callable[[Bench], object]] = {
     "job.abandon": Bench.be_refused,
+    "session.abandon": Bench.be_refused_a_session,
+    **dict.fromkeys(("session.create", "session.topup", "session.request", "session.close"), Bench.live_a_session),
+    "session.expire": Bench.leave_a_session,
+    **dict.fromkeys(("payout.claim", "payout.send", "lnd.decode_payreq", "lnd.send_payment"), Bench.be_paid_back),
+    **dict.fromkeys(("payout.unknown", "lnd.track_payment"), Bench.be_paid_back_late),
+    "demo.create": Bench.try_for_free,
+    "macaroon.rotate": Bench.have_keys_changed,
+    "books.reconcile": Bench.have_the_books_compared,
     "lnd.cancel_invoice": Bench.let_expire,
     "invoice.lapse": Bench.let_expire,
     "idempotency.claim": Bench.buy_by_key,
@@ -132,37 +120,49 @@ def planned() -> list[Death]:
     ]
 
 
+def scene_of(death: Death) -> Callable[[Bench], object]:
+    """Return what is done while the process dies."""
+    ordinary = Bench.be_paid_back if death.process == "worker-payout" else Bench.buy
+    return SCENES.get(death.effect, ordinary)
+
+
 @pytest.fixture(scope="module")
 def armed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deaths]:
     folder = tmp_path_factory.mktemp("failpoints")
-    with running_stack(tmp_path_factory.mktemp("sweep"), FAILPOINTS=f"once={folder}", **SETTINGS) as stack:
-        yield Deaths(stack, folder)
+    with PriceExchange() as exchange:  # a price that the operator names is asked of nobody
+        more = {"FAILPOINTS": f"once={folder}", "BTC_PRICE_FEEDS": exchange.feeds}
+        with running_stack(tmp_path_factory.mktemp("sweep"), **SETTINGS, **more) as stack:
+            yield Deaths(stack, folder)
 
 
 @pytest.fixture(scope="module")
 def swept(armed: Deaths) -> dict[Death, BaseException | None]:
     """Every death with what went wrong. Processes die side by side, each of them one death after the other."""
     lanes: dict[str, list[Death]] = defaultdict(list)
-    afterwards: list[Death] = []
+    deaf: list[Death] = []
+    refused: list[Death] = []
     for death in planned():
-        is_later = (death.effect, death.process) == WITHOUT_THE_LISTENER
-        (afterwards if is_later else lanes[death.process]).append(death)
+        if (death.effect, death.process) == WITHOUT_THE_LISTENER:
+            deaf.append(death)
+        else:
+            (refused if death.effect in WITHOUT_INVOICES else lanes[death.process]).append(death)
     found: dict[Death, BaseException | None] = {}
     threads = [threading.Thread(target=_sweep, args=(armed, deaths, found)) for deaths in lanes.values()]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    _sweep(armed, refused, found)
     listener = armed.stack.process("invoices")
     listener.stop()
-    _sweep(armed, afterwards, found)
+    _sweep(armed, deaf, found)
     listener.start()
     return found
 
 
 def _sweep(armed: Deaths, deaths: list[Death], found: dict[Death, BaseException | None]) -> None:
     with ExitStack() as opened:
-        bench = _bench(armed, opened)
+        bench = open_bench(armed, opened)
         for death in deaths:
             try:
                 _die(bench, death)
@@ -172,12 +172,12 @@ def _sweep(armed: Deaths, deaths: list[Death], found: dict[Death, BaseException 
 
 
 def _die(bench: Bench, death: Death) -> None:
-    scene = SCENES.get(death.effect, Bench.buy)
+    scene = scene_of(death)
     if death.effect == "cursor.catch_up":
         _forget_the_place(bench)
     with bench.deaths.at(death.point, of=death.process):
         scene(bench)
-    auditor = Auditor(bench.ledger, bench.lightning)
+    auditor = Auditor(bench.ledger, bench.nodes)
     for job_id in bench.bought[-1:]:
         auditor.require_done_once(job_id)
 
@@ -187,17 +187,6 @@ def _forget_the_place(bench: Bench) -> None:
     listener.stop()
     bench.ledger.rows("UPDATE settle_cursor SET settle_index = 0 RETURNING settle_index")
     listener.start()
-
-
-def _bench(armed: Deaths, opened: ExitStack) -> Bench:
-    endpoints = armed.stack.endpoints
-    customer = Customer(endpoints)
-    opened.callback(customer.close)
-    ledger = LedgerReader(endpoints["database_url"])
-    opened.callback(ledger.close)
-    lightning = LightningHand(endpoints)
-    opened.callback(lightning.close)
-    return Bench(armed, customer, ledger, lightning)
 
 
 def test_every_effect_is_swept() -> None:
@@ -216,10 +205,11 @@ def test_after_all_these_deaths_the_books_are_true_and_nothing_is_left_to_do(
     swept: dict[Death, BaseException | None], armed: Deaths
 ) -> None:
     with ExitStack() as opened:
-        bench = _bench(armed, opened)
-        auditor = Auditor(bench.ledger, bench.lightning)
+        bench = open_bench(armed, opened)
+        auditor = Auditor(bench.ledger, bench.nodes)
         auditor.require_rest()
         auditor.require_truth()
+        assert bench.ledger.rows("SELECT differences FROM reconciliations WHERE differences <> '[]'") == []
         births = sum(process.births for process in armed.stack.processes.values())
         print(
             f"\nfailpoint sweep: {len(swept)} deaths, {bench.ledger.counts()['jobs']} jobs, {births} starts of processes"

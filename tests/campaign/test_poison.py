@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 import pytest
 
@@ -11,6 +11,7 @@ from tests.campaign.audit import Auditor
 from tests.campaign.deaths import Deaths
 from tests.e2e.ledger_reader import Book
 from tests.e2e.market import EVAL_MSAT, Market, Order, open_market, running_stack
+from tests.e2e.node_books import NodeBooks
 
 ATTEMPTS = 2
 POINT = "after:llm.complete"
@@ -72,7 +73,8 @@ def test_the_next_job_is_done_and_the_books_are_true(poisoned: tuple[Market, Dea
     order = market.accepted()
     order.pay_work()
     order.reach("complete")
-    auditor = Auditor(market.ledger, market.lightning)
-    auditor.require_rest()
-    auditor.require_truth(except_for={"quarantined steps"})
-    auditor.require_done_once(order.id)
+    with closing(NodeBooks(market.stack.endpoints)) as nodes:
+        auditor = Auditor(market.ledger, nodes)
+        auditor.require_rest()
+        auditor.require_truth(except_for={"quarantined steps"})
+        auditor.require_done_once(order.id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from config.schedule import CLOSE_EPOCHS, INTEGRATE, PRUNE, RESCUE, SWEEP
+from config.schedule import CLOSE_EPOCHS, EXPIRE_SESSIONS, INTEGRATE, MACAROON_ROTATE, PRUNE, RECONCILE, RESCUE, SWEEP
 from shared.db.service import Tx
 from workers.app import CANARY, app, container
 
@@ -10,13 +10,14 @@ from workers.app import CANARY, app, container
 @app.task(name=f"tick.{RESCUE.name}")
 def rescue() -> None:
     """Ring again what is stuck."""
-    container().work.tick(RESCUE, _rescue)
+    container().work.tick(RESCUE, _rescue, on_set_back=container().work.follow_clock)
 
 
 @app.task(name=f"tick.{SWEEP.name}")
 def sweep_invoices() -> None:
     """Start a sweep where invoices are due."""
-    container().work.tick(SWEEP, container().invoices.start_sweep)
+    invoices = container().invoices
+    container().work.tick(SWEEP, invoices.start_sweep, on_set_back=invoices.follow_clock)
 
 
 @app.task(name=f"tick.{INTEGRATE.name}")
@@ -32,10 +33,29 @@ def close_epochs() -> None:
     container().work.tick(CLOSE_EPOCHS, _close_epochs)
 
 
+@app.task(name=f"tick.{EXPIRE_SESSIONS.name}")
+def expire_sessions() -> None:
+    """End the sessions that nobody has used for too long."""
+    container().work.tick(EXPIRE_SESSIONS, container().session_closing.expire)
+
+
+@app.task(name=f"tick.{RECONCILE.name}")
+def reconcile() -> None:
+    """Compare the books with the node's. On the queue of the one worker that may list payments."""
+    if container().work.tick(RECONCILE, lambda _tx: None):
+        container().reconciliation.run_unattended()
+
+
 @app.task(name=f"tick.{PRUNE.name}")
 def prune() -> None:
     """Delete what nobody will ask about."""
     container().work.tick(PRUNE, _prune)
+
+
+@app.task(name=f"tick.{MACAROON_ROTATE.name}")
+def rotate_macaroons() -> None:
+    """Begin a new generation of root keys where one is due."""
+    container().work.tick(MACAROON_ROTATE, container().macaroons.rotate)
 
 
 @app.task(name=CANARY)
@@ -56,3 +76,4 @@ def _prune(tx: Tx) -> None:
     container().work.prune(tx)
     container().invoices.prune(tx)
     container().idempotency.prune(tx)
+    container().demos.prune(tx)

@@ -1,0 +1,157 @@
+"""What is done while a process dies: every scene passes the effects of one part of the product and brings what it began to its end."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import httpx
+import pytest
+from celery import Celery
+
+from config.schedule import MACAROON_ROTATE, RECONCILE, Tick
+from tests.campaign.customer import Customer
+from tests.campaign.deaths import Deaths
+from tests.campaign.holder import Holder
+from tests.e2e.ledger_reader import LedgerReader
+from tests.e2e.lightning_hand import LightningHand
+from tests.e2e.node_books import NodeBooks
+
+ANSWERS_LOST_KEYS_AT_ONCE = """UPDATE idempotency_keys SET created_at = created_at - interval '2 minutes'
+                                WHERE key = %(key)s AND status IS NULL RETURNING key"""
+IN_FLIGHT_S = 1.5
+
+
+@dataclass
+class Bench:
+    """What one lane of the sweep acts through. Every lane has its own connections."""
+
+    deaths: Deaths
+    customer: Customer
+    holder: Holder
+    ledger: LedgerReader
+    lightning: LightningHand
+    nodes: NodeBooks
+    bought: list[str] = field(default_factory=list)
+
+    def buy(self) -> dict[str, Any]:
+        """Buy a job and hold it to its price; return it as the API shows it."""
+        return self._finish(self.customer.order())
+
+    def buy_by_key(self) -> None:
+        """Buy under an Idempotency-Key. A key whose first request died is held for a minute: that minute is skipped."""
+        key = uuid.uuid4().hex
+        on_conflict = partial(self.ledger.rows, ANSWERS_LOST_KEYS_AT_ONCE, key=key)
+        self._finish(self.customer.order(key=key, on_conflict=on_conflict))
+
+    def be_paid_back(self) -> None:
+        """Buy a job and claim what it did not cost."""
+        self.customer.claim(self.buy())
+
+    def be_paid_back_late(self) -> None:
+        """Claim a refund whose payment stays in flight for a while, the call about it cut."""
+        self.customer.claim(self.buy(), on_invoice=self._cut_in_flight)
+
+    def live_a_session(self) -> None:
+        """Open a session, ask, top it up, ask, close it and take the rest."""
+        self.holder.live(requests=1)
+
+    def leave_a_session(self) -> None:
+        """Have a session's idle time run out, and take out what it had."""
+        session_id = self.holder.open()
+        self.ledger.rows(
+            "UPDATE sessions SET expires_at = now() - interval '1 minute' WHERE public_id = %(id)s RETURNING id",
+            id=session_id,
+        )
+        self.holder.reach(session_id, lambda shown: shown["state"] == "expired", what="a session that has ended")
+        self.holder.end(session_id)
+
+    def try_for_free(self) -> None:
+        """Have something done for nothing."""
+        self.customer.try_for_free()
+
+    def have_keys_changed(self) -> None:
+        """Let the macaroons' root keys grow old, and a session live on with new ones."""
+        session_id = self.holder.open()
+        self.ledger.rows("UPDATE macaroon_generations SET created_at = created_at - interval '1 year' RETURNING number")
+        self._ring(MACAROON_ROTATE, "SELECT 1 FROM macaroon_generations WHERE created_at > now() - interval '1 hour'")
+        self.holder.end(session_id)
+
+    def have_the_books_compared(self) -> None:
+        """Have the scheduled comparison with the node run."""
+        before = self.ledger.one("SELECT coalesce(max(id), 0) FROM reconciliations")
+        self._ring(RECONCILE, f"SELECT 1 FROM reconciliations WHERE id > {int(before)}")  # noqa: S608 - a number
+
+    def be_refused(self) -> None:
+        """Ask for a job while the node makes no invoices, then for another."""
+        self._be_refused(self.customer.ask_once)
+        self.buy()
+
+    def be_refused_a_session(self) -> None:
+        """Ask for a session while the node makes no invoices, then for another."""
+        self._be_refused(self.holder.create_once)
+        self.live_a_session()
+
+    def let_expire(self) -> None:
+        """Order, and have the invoice's time run out."""
+        created = self.customer.order()
+        self.ledger.rows(
+            """UPDATE invoices SET expires_at = now() - interval '1 minute', next_check = now() FROM jobs
+                WHERE owner_kind = 'job' AND owner_id = jobs.id AND public_id = %(job)s RETURNING invoices.id""",
+            job=created["jobId"],
+        )
+        assert self.customer.reach(created["jobId"], "failed")["errorMessage"].endswith("nothing was charged.")
+        assert self.ledger.book(created["jobId"]).received == 0
+
+    def _finish(self, created: Mapping[str, object]) -> dict[str, Any]:
+        done = self.customer.finish(created)
+        assert done["state"] == "complete", done
+        self.bought.append(done["jobId"])
+        return done
+
+    def _be_refused(self, ask_once: Callable[[], httpx.Response]) -> None:
+        self.lightning.fault("AddInvoice", "unavailable", times=None)
+        try:
+            with pytest.raises((httpx.HTTPError, AssertionError)):
+                assert ask_once().is_success
+        finally:
+            self.lightning.heal()
+
+    def _cut_in_flight(self, payment_hash: str) -> None:
+        self.lightning.fault("SendPaymentV2", "drop_stream", payment_hash=payment_hash, seconds=IN_FLIGHT_S)
+
+    def _ring(self, tick: Tick, done: str) -> None:
+        """Have a tick rung that beat rings too rarely, until `done` finds something."""
+        broker = self.deaths.stack.endpoints["redis_url"]
+
+        def rung() -> bool:
+            self.ledger.rows(
+                "UPDATE schedule SET next_run = now() WHERE name = %(name)s RETURNING name", name=tick.name
+            )
+            with Celery("sweep", broker=broker, set_as_current=False) as courier:
+                courier.send_task(f"tick.{tick.name}", queue=tick.queue.name)
+            threading.Event().wait(1.0)
+            return bool(self.ledger.rows(done))
+
+        self.customer.until(rung, what=f"a turn of {tick.name}")
+
+
+def open_bench(armed: Deaths, opened: ExitStack) -> Bench:
+    """Connect a lane of the sweep to what runs; `opened` closes the connections."""
+    endpoints = armed.stack.endpoints
+    customer = Customer(endpoints)
+    opened.callback(customer.close)
+    ledger = LedgerReader(endpoints["database_url"])
+    opened.callback(ledger.close)
+    holder = Holder(endpoints, on_conflict=lambda key: ledger.rows(ANSWERS_LOST_KEYS_AT_ONCE, key=key))
+    opened.callback(holder.close)
+    lightning = LightningHand(endpoints)
+    opened.callback(lightning.close)
+    nodes = NodeBooks(endpoints)
+    opened.callback(nodes.close)
+    return Bench(armed, customer, holder, ledger, lightning, nodes)

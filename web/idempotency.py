@@ -2,6 +2,9 @@
 
 A key belongs to its operation and its caller (his address, where there is no credential): an answer can hold an id that is
 a key to money, so nobody else may have it replayed.
+
+What makes something hands `key_claim()` to the service, which has the key name what it made: a process may then die before
+its answer is kept, and the repeated request finds the same thing.
 """
 
 from __future__ import annotations
@@ -9,10 +12,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import Any, cast
 
 import structlog
-from flask import Response, current_app, request
+from flask import Response, current_app, g, request
 
 from shared.idempotency.model import Answer, Claim, KeyRef
 from shared.kernel.derive import derive
@@ -40,9 +43,25 @@ def idempotent(view: View) -> View:
         begun = edge().idempotency.begin(_ref(), fingerprint=_fingerprint())
         if isinstance(begun, Answer):
             return _replay(begun)
+        g.key_claim = begun
         return _answer_once(begun, lambda: view(*args, **kwargs))
 
     return guarded
+
+
+def key_claim() -> Claim | None:
+    """Return the claim that this request holds on its key; None where it came without one."""
+    return cast("Claim | None", g.get("key_claim"))
+
+
+def belongs_to(holder: str) -> None:
+    """Have this request's key belong to the holder of a credential, whichever of his credentials he shows."""
+    g.key_holder = holder
+
+
+def keep_no_answer() -> None:
+    """Have a repetition under this request's key answered anew: what is said now will not stay true."""
+    g.keep_no_answer = True
 
 
 def caller_address() -> str:
@@ -56,9 +75,10 @@ def _answer_once(claim: Claim, call: Callable[[], Any]) -> Response:
     except Exception as error:  # noqa: BLE001 - every fault has an answer, and the answer decides whether the key is freed
         response = problems.answer(error)
     kept = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
-    text = response.get_data(as_text=True)
+    answer = Answer(response.status_code, {"text": response.get_data(as_text=True), "headers": kept})
     try:
-        edge().idempotency.finish(claim, Answer(response.status_code, {"text": text, "headers": kept}))
+        if edge().idempotency.finish(claim, None if g.get("keep_no_answer") else answer):
+            response.headers[REPLAYED] = "true"
     except Unavailable as error:  # the work is done and its answer is true, whether or not we can repeat it
         log.warning("answer_not_kept", error=type(error).__name__)
     return response
@@ -71,7 +91,8 @@ def _replay(answer: Answer) -> Response:
 
 
 def _ref() -> KeyRef:
-    named = f"{request.method} {request.path} {caller_address()}"  # the path may hold an id that is a key to money
+    caller = g.get("key_holder") or request.headers.get("Authorization") or caller_address()
+    named = f"{request.method} {request.path} {caller}"  # the path may hold an id that is a key to money, and so may a credential
     return KeyRef(
         derive(edge().container.settings.secret_key, "idempotency", named.encode()).hex(), request.headers[HEADER]
     )

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from shared.kernel.errors import Conflict, InvalidInput
+from shared.kernel.owner import Owner
 
 
 class KeyInUse(Conflict):
@@ -35,10 +36,14 @@ class KeyRef:
 
 @dataclass(frozen=True)
 class Claim:
-    """The right to answer. `claimed_at` is its fence: who took the key over has another."""
+    """The right to answer. `claimed_at` is its fence: who took the key over has another.
+
+    `made`: what an earlier request under this key made, and could not answer for.
+    """
 
     ref: KeyRef
     claimed_at: datetime
+    made: Owner | None = None
 
 
 @dataclass(frozen=True)

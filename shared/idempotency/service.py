@@ -10,6 +10,7 @@ from shared.idempotency.model import Answer, Claim, KeyInUse, KeyRef, KeyReused
 from shared.kernel.clock import Clock
 from shared.kernel.errors import InvalidInput
 from shared.kernel.failpoints import effect as failpoint
+from shared.kernel.owner import Owner
 
 KEY_LENGTH = 255
 LIFE_S = 24 * 3600
@@ -34,8 +35,9 @@ class Idempotency:
     def begin(self, ref: KeyRef, *, fingerprint: bytes) -> Claim | Answer:
         """Return a claim for a request that is new, or the answer that it got before. `fingerprint`: 32 bytes of the request.
 
-        A claim left unanswered for a minute (its process died) may be taken over by the same request. Raises `InvalidInput`
-        for a malformed key, `KeyReused` for another request under the key, `KeyInUse` while the first one runs.
+        A claim left unanswered (its process died) may be taken over by the same request: at once where something was made under
+        it, which the new claim then names, else after a minute. Raises `InvalidInput` for a malformed key, `KeyReused` for
+        another request under the key, `KeyInUse` while the first one runs.
         """
         if not (0 < len(ref.key) <= KEY_LENGTH and ref.key.isascii() and ref.key.isprintable()):
             message = f"an idempotency key is 1 to {KEY_LENGTH} printable ASCII characters"
@@ -57,17 +59,31 @@ class Idempotency:
             if found is not None:  # otherwise it was released between the two statements: claim again
                 return _known(*found, fingerprint=fingerprint)
 
-    def finish(self, claim: Claim, answer: Answer) -> None:
-        """Keep `answer` where its status is worth keeping, else free the key, so that the same request may try again."""
+    def finish(self, claim: Claim, answer: Answer | None) -> bool:
+        """Keep `answer` where its status is worth keeping, else (and for None) let the same request try again.
+
+        True where the answer is about what an earlier request made. A key that names what was made is not freed for another
+        request, whatever the status: the thing may be there.
+        """
         with self._database.transaction() as tx, failpoint("idempotency.answer"):
-            if is_kept(answer.status):
-                store.answer(tx, claim, answer)
-            else:
-                store.release(tx, claim)
+            if answer is not None and is_kept(answer.status):
+                about = store.answer(tx, claim, answer)
+                return about is not None and about == claim.made
+            store.release(tx, claim)
+        return False
 
     def prune(self, tx: Tx) -> int:
         """Delete what nobody may ask for any more; return how many."""
         return store.prune(tx, born_before=self._clock.now() - timedelta(seconds=LIFE_S))
+
+
+def name(tx: Tx, claim: Claim, owner: Owner) -> None:
+    """Have the key name what this transaction makes under it, so that a repeated request finds it whoever dies.
+
+    Raises `KeyInUse` where the claim was taken over meanwhile: what was to be made must then not be.
+    """
+    if not store.name_owner(tx, claim, owner):
+        raise KeyInUse("another request with this idempotency key has taken over", retry_after_s=RETRY_AFTER_S)
 
 
 def _known(before: bytes, answer: Answer | None, *, fingerprint: bytes) -> Answer:

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+import signal
+import socket
+import subprocess
 import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import httpx
 import pytest
 
-from shared.bootstrap import Container
+from config.settings import Settings
+from devstack.parts import ROOT
+from devstack.procfile import read_procfile
+from devstack.supervisor import Stack
+from shared.bootstrap import Container, Role, build
 from shared.idempotency.model import Answer, Claim, KeyInUse, KeyRef, KeyReused
-from shared.idempotency.service import ABANDONED_AFTER_S, LIFE_S, Idempotency
+from shared.idempotency.service import ABANDONED_AFTER_S, LIFE_S, Idempotency, name
 from shared.kernel.errors import InvalidInput
+from shared.kernel.owner import Owner
+from tests.e2e.patience import eventually
+from web.app import create_app
 
 
 class HandClock:
@@ -33,6 +47,7 @@ class HandClock:
 
 
 REQUEST = hashlib.sha256(b"request").digest()
+MADE = Owner("thing", 7)
 OTHER = hashlib.sha256(b"other").digest()
 DONE = Answer(201, {"text": '{"usd":0.0050}', "headers": {"Location": "/x"}})
 
@@ -106,6 +121,60 @@ def test_an_abandoned_claim_is_taken_over_by_the_same_request_only(
     assert keys.begin(ref, fingerprint=REQUEST) == DONE
 
 
+def making(keys: Idempotency, ref: KeyRef, container: Container, made: Owner = MADE) -> Claim:
+    """Claim a key and make something under it, as a request does that then dies."""
+    claim = claimed(keys, ref)
+    with container.database.transaction() as tx:
+        name(tx, claim, made)
+    return claim
+
+
+def test_what_was_made_under_an_unanswered_key_is_found_at_once_by_the_same_request_only(
+    keys: Idempotency, ref: KeyRef, container: Container
+) -> None:
+    making(keys, ref, container)
+    with pytest.raises(KeyReused):
+        keys.begin(ref, fingerprint=OTHER)
+    again = claimed(keys, ref)
+    assert again.made == MADE
+    assert keys.finish(again, DONE), "an answer about what was made before is not marked as such"
+    assert keys.begin(ref, fingerprint=REQUEST) == DONE
+
+
+def test_a_key_that_names_what_was_made_is_not_freed_by_a_failure(
+    keys: Idempotency, ref: KeyRef, container: Container
+) -> None:
+    keys.finish(making(keys, ref, container), Answer(500, {}))
+    with pytest.raises(KeyReused):
+        keys.begin(ref, fingerprint=OTHER)
+    assert claimed(keys, ref).made == MADE
+
+
+def test_what_is_made_anew_under_a_key_is_no_replay(keys: Idempotency, ref: KeyRef, container: Container) -> None:
+    assert not keys.finish(making(keys, ref, container), Answer(500, {}))
+    again = making(keys, ref, container, Owner("thing", 8))
+    assert again.made == MADE
+    assert not keys.finish(again, DONE)
+
+
+def test_who_lost_the_key_makes_nothing(keys: Idempotency, clock: HandClock, ref: KeyRef, container: Container) -> None:
+    late = claimed(keys, ref)
+    clock.turn(ABANDONED_AFTER_S)
+    claimed(keys, ref)
+    request = f"Say hello. {uuid4()}"
+    with pytest.raises(KeyInUse):
+        container.jobs.create(request, address="192.0.2.1", claim=late)
+    assert jobs_for(request, container) == []
+
+
+def test_a_new_day_forgets_what_was_made(
+    keys: Idempotency, clock: HandClock, ref: KeyRef, container: Container
+) -> None:
+    making(keys, ref, container)
+    clock.turn(LIFE_S)
+    assert claimed(keys, ref, OTHER).made is None
+
+
 def test_a_key_lives_a_day(keys: Idempotency, clock: HandClock, ref: KeyRef, container: Container) -> None:
     keys.finish(claimed(keys, ref), DONE)
     clock.turn(LIFE_S - 1)
@@ -152,6 +221,76 @@ def test_a_repeated_creation_gets_the_first_job_byte_for_byte(web_url: str) -> N
     assert again.headers["Idempotent-Replayed"] == "true"
     assert "Idempotent-Replayed" not in first.headers
     assert again.headers["X-Request-Id"] != first.headers["X-Request-Id"]
+
+
+@pytest.fixture
+def dying_web(stack: Stack) -> Iterator[Callable[[str], str]]:
+    """Start a web process of its own over the same stores, which dies at a failpoint; answer its address."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(point: str) -> str:
+        own = {"PORT": port, "HOST": "127.0.0.1", "WEB_CONCURRENCY": "1", "FAILPOINTS": f"{point}=crash"}
+        command = ["sh", "-c", read_procfile(ROOT / "Procfile")["web"]]
+        started.append(subprocess.Popen(command, cwd=ROOT, env=stack.environment | own, start_new_session=True))
+        url = f"http://127.0.0.1:{port}"
+        eventually(lambda: is_alive(url), what="a web process", within_s=60)
+        return url
+
+    yield start
+    for process in started:
+        os.killpg(process.pid, signal.SIGKILL)  # its worker has died already; nothing is left to do in order
+        process.wait()
+
+
+@pytest.mark.parametrize("point", ["before:bus.announce", "before:idempotency.answer"])
+def test_a_key_whose_web_process_died_before_it_answered_gives_the_job_that_it_made(
+    point: str, dying_web: Callable[[str], str], web_url: str, container: Container
+) -> None:
+    body, key = {"request": f"Say hello. {uuid4()}"}, {"Idempotency-Key": uuid4().hex}
+    with pytest.raises(httpx.TransportError):
+        httpx.post(f"{dying_web(point)}/api/jobs", json=body, headers=key, timeout=30)
+    again = httpx.post(f"{web_url}/api/jobs", json=body, headers=key, timeout=30)
+    assert (again.status_code, again.headers["Idempotent-Replayed"]) == (201, "true")
+    assert [again.json()["jobId"]] == jobs_for(body["request"], container)
+    assert again.json()["evalInvoice"]["amountSats"] == 10
+    third = httpx.post(f"{web_url}/api/jobs", json=body, headers=key, timeout=30)
+    assert (third.content, third.headers["Location"]) == (again.content, again.headers["Location"])
+
+
+def test_a_job_that_was_taken_back_is_made_anew_under_its_key(stack: Stack, web_url: str, container: Container) -> None:
+    body, key = (
+        {"request": f"Say hello. {uuid4()}"},
+        {"Idempotency-Key": uuid4().hex, "Content-Type": "application/json"},
+    )
+    impatient = build(replace(Settings.load(stack.environment), invoice_wait_s=0.0), Role.WEB)
+    try:
+        late = create_app(impatient).test_client().post("/api/jobs", data=json.dumps(body), headers=key)
+    finally:
+        impatient.database.close()
+        if impatient.bus._reader is None:  # one that reads ends with the process
+            impatient.bus._client.close()
+    assert (late.status_code, late.get_json()["code"]) == (500, "deadline_passed")
+    again = httpx.post(f"{web_url}/api/jobs", content=json.dumps(body), headers=key)
+    assert again.status_code == 201
+    assert "Idempotent-Replayed" not in again.headers
+    taken_back, made = jobs_for(body["request"], container)
+    assert (taken_back != made, made) == (True, again.json()["jobId"])
+
+
+def is_alive(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health/live", timeout=5).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def jobs_for(request: str, container: Container) -> list[str]:
+    """Return the public ids of the jobs with this text, oldest first."""
+    with container.database.transaction() as tx:
+        rows = tx.all("SELECT public_id FROM jobs WHERE request = %(request)s ORDER BY id", {"request": request})
+    return [row["public_id"] for row in rows]
 
 
 def test_a_key_with_another_body_is_422_in_the_doors_shape(web_url: str) -> None:

@@ -1,0 +1,1 @@
+"""Macaroons: who holds one may do what its caveats still allow."""

@@ -1,0 +1,31 @@
+"""What a macaroon that was found good allows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What the holder of a good macaroon may do, and only that. `max_sats`: the most that one call may reserve.
+
+    `restrictions` are the caveats that narrowed it: whoever hands out another macaroon on the strength of this one has to pass
+    them on.
+    """
+
+    payment_hash: bytes
+    subject: str
+    subject_id: str = field(repr=False)
+    max_sats: int | None = None
+    expires_at: datetime | None = None
+    restrictions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Macaroon:
+    """A macaroon taken apart. `caveats` are first-party ones, in the order in which they were added."""
+
+    identifier: bytes
+    caveats: tuple[bytes, ...]
+    signature: bytes = field(repr=False)

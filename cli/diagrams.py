@@ -12,9 +12,11 @@ from typing import Any
 
 import click
 
+from shared.agent.demo.model import DEMO_TRANSITIONS, DemoState
 from shared.agent.model import JOB_TRANSITIONS, JobState
+from shared.agent.sessions.model import REQUEST_TRANSITIONS, SESSION_TRANSITIONS, RequestState, SessionState
 from shared.kernel.transitions import terminal
-from shared.lightning.model import INVOICE_TRANSITIONS, InvoiceState
+from shared.lightning.model import INVOICE_TRANSITIONS, PAYOUT_TRANSITIONS, InvoiceState, PayoutState
 from shared.receipts.model import ANCHOR_TRANSITIONS, EPOCH_TRANSITIONS, AnchorState, EpochState
 from shared.work.model import STEP_TRANSITIONS, StepState
 
@@ -33,13 +35,17 @@ follows from it, so of two that race one finds no row and stands back. The event
 
 @dataclass(frozen=True)
 class Machine:
-    """One life: where its table is, which states there are and which moves. `note` says what the table can't."""
+    """One life: where its table is, which states there are and which moves. `note` says what the table can't.
+
+    `rests`: states in which a life may stay for ever although an event leaves them.
+    """
 
     title: str
     source: str
     states: type[StrEnum]
     table: Mapping[tuple[Any, Any], StrEnum]
     note: str
+    rests: frozenset[StrEnum] = frozenset()
 
     @property
     def first(self) -> StrEnum:
@@ -48,8 +54,8 @@ class Machine:
 
     @property
     def ends(self) -> frozenset[StrEnum]:
-        """The states that no event leaves."""
-        return terminal(self.table, self.states)
+        """The states that no event leaves, and those that none has to leave."""
+        return terminal(self.table, self.states) | self.rests
 
 
 MACHINES = (
@@ -61,11 +67,42 @@ MACHINES = (
         "The states are those of the paid-agent contract. What a job's workers are doing stands in its steps.",
     ),
     Machine(
+        "Session",
+        "shared/agent/sessions/model.py",
+        SessionState,
+        SESSION_TRANSITIONS,
+        "The states are those of the paid-agent contract. A session that ends owes back what it has left; a deposit that arrives late"
+        " begins the session that it was for.",
+        rests=frozenset({SessionState.EXPIRED}),
+    ),
+    Machine(
+        "Session request",
+        "shared/agent/sessions/model.py",
+        RequestState,
+        REQUEST_TRANSITIONS,
+        "Its reservation is open for just as long as it runs, and its session is active.",
+    ),
+    Machine(
+        "Free call",
+        "shared/agent/demo/model.py",
+        DemoState,
+        DEMO_TRANSITIONS,
+        "Judged and done as paid work is, with no money in it. Its rows are deleted after a day.",
+    ),
+    Machine(
         "Invoice",
         "shared/lightning/model.py",
         InvoiceState,
         INVOICE_TRANSITIONS,
         "A settlement seen after the lapse is still money: it is credited, and owed back.",
+    ),
+    Machine(
+        "Payout",
+        "shared/lightning/model.py",
+        PayoutState,
+        PAYOUT_TRANSITIONS,
+        "What was sent ends by the node's own answer about its payment hash, and by nothing else. Sent again is the same payment request;"
+        " after that, a failure ends it only once the invoice has expired and a grace is over.",
     ),
     Machine(
         "Step",
@@ -129,6 +166,6 @@ def _section(machine: Machine) -> str:
         f"`{machine.source}`. {machine.note}",
         "\n".join(["```mermaid", *diagram, "```"]),
         "\n".join(rows),
-        f"Begins as `{machine.first}`. No event leaves: {named}.",
+        f"Begins as `{machine.first}`. No event {'has to leave' if machine.rests else 'leaves'}: {named}.",
     ]
     return "\n\n".join(parts) + "\n"

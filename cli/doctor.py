@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,10 +10,10 @@ from pathlib import Path
 import click
 
 from cli.findings import Finding, Level, fault, needs_a_hand, ok, warning
+from cli.surroundings import environment_here, settings_in
 from config.logging import configure_logging
-from config.settings import Settings, SettingsError
+from config.settings import Settings
 from devstack import machine
-from devstack.endpoints import settings_of
 from devstack.faults import StackFault
 from devstack.files import read_json
 from devstack.home import home_of
@@ -32,7 +31,7 @@ def doctor(as_json: bool) -> None:
     log is rebuilt from every receipt. Exit code 0 when nothing needs a hand (warnings change nothing), 1 when something does,
     2 when there is nothing to examine or a setting is missing.
     """
-    findings = examine(_environment(), patience_s=PATIENCE_S, on_event=lambda line: click.echo(line, err=True))
+    findings = examine(environment_here(), patience_s=PATIENCE_S, on_event=lambda line: click.echo(line, err=True))
     if as_json:
         shown = [
             {"check": found.check, "level": found.level, "detail": found.detail, "remedy": found.remedy}
@@ -56,7 +55,7 @@ def examine(
     """
     from cli.reach import reachability
 
-    settings = _settings(environment)
+    settings = settings_in(environment)
     configure_logging(role="cli", level="ERROR")
     found = [*_machine(environment), *reachability(settings, web=_web(environment))]
     if _is_down("database", found) or _is_down("schema", found):
@@ -75,6 +74,7 @@ def _records(settings: Settings, *, patience_s: float, on_event: Callable[[str],
         return [
             *_checked("work", lambda: records.motion(container, patience_s=patience_s)),
             *_checked("ledger", lambda: records.books(container)),
+            *_checked("reconcile", lambda: records.reconciled(container)),
             *_checked("log", lambda: records.log(container, on_progress=progress)),
         ]
     finally:
@@ -114,28 +114,6 @@ def _machine(environment: Mapping[str, str]) -> list[Finding]:
         except StackFault as error:
             found.append(fault("cpu", error.problem, error.remedy))
     return found
-
-
-def _environment() -> dict[str, str]:
-    home = home_of(os.environ)
-    try:
-        return settings_of(home, os.environ)
-    except StackFault as error:
-        click.echo(f"{error.problem}: {error.remedy}", err=True)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        click.echo(f"{home.folder} cannot be read as the home of a stack ({type(error).__name__})", err=True)
-    raise SystemExit(2)
-
-
-def _settings(environment: Mapping[str, str]) -> Settings:
-    try:
-        return Settings.load(environment)
-    except SettingsError as error:
-        lines = [f"no stack runs in {home_of(environment).folder}, and the environment is not complete:"]
-        if home_of(environment).endpoints.exists():
-            lines = ["the environment is not complete:"]
-        click.echo("\n  ".join([*lines, *error.faults]), err=True)
-        raise SystemExit(2) from None
 
 
 def _web(environment: Mapping[str, str]) -> str:

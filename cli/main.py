@@ -17,6 +17,7 @@ COMMANDS = {
     "receipts": "cli.proof:receipts",
     "epochs": "cli.proof:epochs",
     "doctor": "cli.doctor:doctor",
+    "reconcile": "cli.reconcile:reconcile",
     "sandbox": "cli.sandbox:sandbox",
     "diagrams": "cli.diagrams:diagrams",
 }

@@ -8,16 +8,20 @@ from dataclasses import dataclass
 
 from cli.findings import Finding, fault, needs_a_hand, ok, warning
 from config.queues import QUEUES
-from config.schedule import TICKS, Tick
+from config.schedule import RECONCILE, TICKS, Tick
 from config.settings import Settings
 from shared.agent import gauges as agent
+from shared.agent.reconciliation import LastReconciled, last_reconciled
+from shared.agent.sessions import gauges as sessions
+from shared.agent.sessions.gauges import SessionGauges
+from shared.agent.sessions.model import SessionState
 from shared.bootstrap import Container
 from shared.db.service import Tx
 from shared.ledger import gauges as ledger
 from shared.ledger.gauges import BookFaults, LedgerGauges
 from shared.ledger.model import Account
 from shared.lightning import gauges as lightning
-from shared.lightning.gauges import InvoiceGauges
+from shared.lightning.gauges import InvoiceGauges, PayoutGauges
 from shared.receipts import gauges as receipts
 from shared.receipts.audit import LogAudit, audit_log
 from shared.receipts.gauges import ProofGauges
@@ -33,7 +37,9 @@ OUTBOX_S = 30.0
 RUNNING_S = 3600.0
 UNINTEGRATED_S = 60.0
 OVERDUE_S = 600.0
+PAYOUT_S = 3600.0
 ANCHOR_S = 3600.0
+RECONCILED_S = 3 * RECONCILE.period_s
 SLACK_S = 60.0
 """What a healthy system may be late by: a worker that restarts, a tick that was missed."""
 LOOK_AGAIN_S = 0.5
@@ -47,11 +53,15 @@ class Reading:
     work: WorkGauges
     invoices: InvoiceGauges
     proofs: ProofGauges
+    sessions: SessionGauges
+    payouts: PayoutGauges
 
     @classmethod
     def of(cls, tx: Tx) -> Reading:
         """Read them."""
-        return cls(work.gauges(tx), lightning.gauges(tx), receipts.gauges(tx))
+        return cls(
+            work.gauges(tx), lightning.gauges(tx), receipts.gauges(tx), sessions.gauges(tx), lightning.payout_gauges(tx)
+        )
 
 
 def motion(container: Container, *, patience_s: float) -> list[Finding]:
@@ -74,17 +84,20 @@ def motion_findings(reading: Reading, settings: Settings) -> list[Finding]:
         *_doorbells(reading.work),
         *_invoices(reading.invoices),
         *_proofs(reading.proofs, settings),
+        *_sessions(reading.sessions),
+        *_payouts(reading.payouts),
     ]
 
 
 def books(container: Container) -> list[Finding]:
     """Audit the ledger against itself and against the jobs."""
     with container.database.transaction() as tx:
-        return book_findings(ledger.gauges(tx), ledger.book_faults(tx), agent.ended_holders(tx))
+        holders = {"jobs": agent.ended_holders(tx), "sessions": sessions.ended_holders(tx)}
+        return book_findings(ledger.gauges(tx), ledger.book_faults(tx), holders)
 
 
-def book_findings(gauges: LedgerGauges, faults: BookFaults, ended_holders: list[int]) -> list[Finding]:
-    """Judge the books. `ended_holders`: row ids of ended jobs that still hold a balance."""
+def book_findings(gauges: LedgerGauges, faults: BookFaults, ended_holders: dict[str, list[int]]) -> list[Finding]:
+    """Judge the books. `ended_holders`: by table, the row ids of what has ended and still holds a balance."""
     remedy = "stop the workers, keep the database as it is, and compare with a backup and the node's own lists"
     payable_msat = -gauges.accounts[Account.DEBTS_PAYABLE]
     owed_msat = sum(debts.amount_msat for debts in gauges.debts.values())
@@ -100,15 +113,46 @@ def book_findings(gauges: LedgerGauges, faults: BookFaults, ended_holders: list[
         found.append(fault("debts", detail, remedy))
     if faults.overdrawn:
         found.append(fault("ledger", f"of {faults.overdrawn} owners more was moved than they had paid", remedy))
-    if ended_holders:
-        named = ", ".join(str(row_id) for row_id in ended_holders[:_SHOWN])
-        detail = f"{len(ended_holders)} ended jobs hold money that is neither earned nor owed back (jobs.id {named})"
+    if faults.overbooked:
+        found.append(fault("ledger", f"of {faults.overbooked} owners more is reserved than they have", remedy))
+    for table, row_ids in ended_holders.items():
+        if not row_ids:
+            continue
+        named = ", ".join(str(row_id) for row_id in row_ids[:_SHOWN])
+        detail = f"{len(row_ids)} ended {table} hold money that is neither earned nor owed back ({table}.id {named})"
         found.append(fault("balances", detail, "read their rows in postings and events; the money is the customer's"))
+    if gauges.reservation_overdue_s > OVERDUE_S:
+        detail = f"a reservation should have ended {_ago(gauges.reservation_overdue_s)}"
+        found.append(warning("balances", detail, "look for the steps of kind request that do not end"))
     if gauges.accounts[Account.SUSPENSE]:
         detail = f"{gauges.accounts[Account.SUSPENSE]} msat belong to nobody we know"
         found.append(warning("suspense", detail, "find out who paid, by the payment hash in entries.ref"))
     owed = sum(debts.debts for debts in gauges.debts.values())
     return found or [ok("ledger", f"balances; {owed} open debts of {owed_msat} msat are what the account says")]
+
+
+def reconciled(container: Container) -> list[Finding]:
+    """Say what the newest comparison with the node's books found."""
+    with container.database.transaction() as tx:
+        return reconciled_findings(last_reconciled(tx))
+
+
+def reconciled_findings(last: LastReconciled | None) -> list[Finding]:
+    """Judge the newest comparison on record."""
+    if last is None:
+        detail = "the books have not been compared with the node's yet"
+        return [warning("reconcile", detail, "run `lucid reconcile`, or give worker-payout LND_MACAROON_PAYMENTS")]
+    if last.differences:
+        detail = f"{last.differences} differences from the node's books {_ago(last.age_s)}: {', '.join(last.codes)}"
+        return [warning("reconcile", detail, "run `lucid reconcile`, which names each and says what to do")]
+    if last.age_s > RECONCILED_S:
+        detail = f"the books were last compared with the node's {_ago(last.age_s)}"
+        return [
+            warning(
+                "reconcile", detail, "see that beat and worker-payout run, and look for books_not_compared in its log"
+            )
+        ]
+    return [ok("reconcile", f"the books were those of the node {_ago(last.age_s)}")]
 
 
 def log(container: Container, *, on_progress: Callable[[int, int], None]) -> list[Finding]:
@@ -205,6 +249,30 @@ def _invoices(read: InvoiceGauges) -> list[Finding]:
         detail = f"an open invoice expired {_ago(read.overdue_s)} and was not ended"
         return [fault("invoices", detail, "see that the Lightning node answers and that worker-money and beat run")]
     return [ok("invoices", f"{sum(read.open.values())} open, none overdue")]
+
+
+def _payouts(read: PayoutGauges) -> list[Finding]:
+    found: list[Finding] = []
+    if read.review:
+        detail = f"{read.review} payouts need somebody to look at the node"
+        remedy = (
+            "ask the node about their payment hashes (SELECT * FROM payouts WHERE needs_review; `lncli trackpayment`): is a record gone,"
+            " or the credential not good? They stay open until the node answers; pay none of them by hand"
+        )
+        found.append(fault("payouts", detail, remedy))
+    if read.open_s > PAYOUT_S:
+        detail = f"a payout that was claimed {_ago(read.open_s)} has not ended"
+        remedy = "see that worker-payout runs and the node answers; a payment may also be in flight for long (`lncli listpayments`)"
+        found.append(fault("payouts", detail, remedy))
+    return found or [ok("payouts", f"{read.open} open, none late")]
+
+
+def _sessions(read: SessionGauges) -> list[Finding]:
+    if read.overdue_s > OVERDUE_S:
+        detail = f"a session has been idle too long and should have ended {_ago(read.overdue_s)}"
+        return [fault("sessions", detail, "start beat and worker-money: they end idle sessions")]
+    running = sum(read.requests.values())
+    return [ok("sessions", f"{read.sessions[SessionState.ACTIVE]} active, {running} requests running, none overdue")]
 
 
 def _proofs(read: ProofGauges, settings: Settings) -> list[Finding]:

@@ -46,5 +46,13 @@ CELERY: dict[str, Any] = {
     },
     "beat_max_loop_interval": 1,
     "timezone": "UTC",
-    "imports": ("workers.tasks.agent", "workers.tasks.invoices", "workers.tasks.receipts", "workers.tasks.ticks"),
+    "imports": (
+        "workers.tasks.agent",
+        "workers.tasks.demo",
+        "workers.tasks.invoices",
+        "workers.tasks.payouts",
+        "workers.tasks.receipts",
+        "workers.tasks.sessions",
+        "workers.tasks.ticks",
+    ),
 }

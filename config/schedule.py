@@ -21,5 +21,7 @@ CLOSE_EPOCHS = Tick("epochs.close", 2, TICK)
 EXPIRE_SESSIONS = Tick("sessions.expire", 5, MONEY)
 RECONCILE = Tick("books.reconcile", 900, PAYOUT)
 PRUNE = Tick("work.prune", 3600, TICK)
+# A generation lasts for days; but beat counts from its own start, and a daily bell would be lost to daily restarts.
+MACAROON_ROTATE = Tick("macaroons.rotate", 3600, TICK)
 
-TICKS = (RESCUE, SWEEP, INTEGRATE, CLOSE_EPOCHS, EXPIRE_SESSIONS, RECONCILE, PRUNE)
+TICKS = (RESCUE, SWEEP, INTEGRATE, CLOSE_EPOCHS, EXPIRE_SESSIONS, RECONCILE, PRUNE, MACAROON_ROTATE)

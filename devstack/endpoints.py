@@ -45,7 +45,7 @@ def describe(environment: Mapping[str, str], *, lightning: Mapping[str, Any] | N
 def settings_of(home: Home, user: Mapping[str, str]) -> dict[str, str]:
     """Answer the environment of a command beside the stack that runs in `home`; what `user` sets wins.
 
-    Just `user` where no stack runs there, and in production. The node's macaroon is the admin's.
+    Just `user` where no stack runs there, and in production. The node's macaroons are both the admin's.
     """
     endpoints, keys = read_json(home.endpoints), Keys.kept(home)
     if not endpoints or keys is None or user.get("LUCID_ENV") == "production":
@@ -61,5 +61,5 @@ def settings_of(home: Home, user: Mapping[str, str]) -> dict[str, str]:
     node = endpoints.get("lnd")
     if node is not None:
         known |= {"LND_GRPC": node["grpc"], "LND_TLS_CERT": node["tls_cert"], "LND_MACAROON_INVOICES": node["macaroon"]}
-        known |= {"LND_NETWORK": "regtest"}
+        known |= {"LND_MACAROON_PAYMENTS": node["macaroon"], "LND_NETWORK": "regtest"}
     return completed(user, known)

@@ -37,7 +37,7 @@ CREATE TABLE payouts (
     expires_at      timestamptz NOT NULL,
     -- the claim (fence) that may be inside a send at this moment; empty again once that call is known to have returned
     sender_fence    bigint,
-    -- a send of which nobody knows whether it has returned: until the invoice expires it may still start a payment
+    -- handed to the node more than once: an earlier hand-over that nobody saw arrive may still start a payment, until the invoice expires
     orphaned        boolean     NOT NULL DEFAULT false,
     seen_in_flight  boolean     NOT NULL DEFAULT false,
     needs_review    boolean     NOT NULL DEFAULT false,

@@ -17,7 +17,6 @@ from werkzeug.exceptions import MethodNotAllowed, RequestEntityTooLarge
 
 from config.logging import bind_correlation_id, masked, new_correlation_id
 from shared.kernel.errors import NotFound
-from web.body import refuse_nul
 from web.context import edge, request_id
 
 log = structlog.get_logger(__name__)
@@ -98,9 +97,6 @@ def _check_bounds() -> None:
         raise RequestEntityTooLarge
     if "\x00" in request.path:
         raise NotFound("there is nothing at this address")
-    for name, values in request.args.lists():
-        for text in (name, *values):
-            refuse_nul(text, field="query")
 
 
 def _answer_options() -> Response | None:

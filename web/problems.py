@@ -18,10 +18,12 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from shared.idempotency.model import KeyReused
 from shared.kernel.errors import (
     Conflict,
+    Gone,
     IntegrityFault,
     InvalidInput,
     LucidError,
     NotFound,
+    PaymentRequired,
     TooMany,
     Unauthorized,
     Unavailable,
@@ -55,6 +57,8 @@ CAUSES: tuple[tuple[type[LucidError], HTTPStatus], ...] = (
     (InvalidInput, HTTPStatus.BAD_REQUEST),
     (NotFound, HTTPStatus.NOT_FOUND),
     (Conflict, HTTPStatus.CONFLICT),
+    (Gone, HTTPStatus.GONE),
+    (PaymentRequired, HTTPStatus.PAYMENT_REQUIRED),
     (Unauthorized, HTTPStatus.UNAUTHORIZED),
     (TooMany, HTTPStatus.TOO_MANY_REQUESTS),
     (Unavailable, HTTPStatus.SERVICE_UNAVAILABLE),
@@ -90,6 +94,8 @@ class Problem:
     retry_after_s: int | None = None
     details: dict[str, str] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
+    sats: dict[str, int] = field(default_factory=dict)
+    """How much would be needed and how much is there, where that is what the error is about."""
 
 
 def door_of(path: str) -> Door:
@@ -110,12 +116,16 @@ def problem_of(error: Exception, door: Door) -> Problem:
 
 def answer(error: Exception) -> Response:
     """Return the response for an error of the current request."""
-    door = door_of(request.path)
-    problem = problem_of(error, door)
+    return response_to(problem_of(error, door_of(request.path)))
+
+
+def response_to(problem: Problem, *, members: dict[str, Any] | None = None) -> Response:
+    """Return the response that tells `problem` to the current request; `members` are told besides, in whatever shape."""
+    more = members or {}
     if _wants_problem_json(request):
-        response = _respond(problem, _rfc9457(problem), PROBLEM_JSON)
+        response = _respond(problem, {**_rfc9457(problem), **more}, PROBLEM_JSON)
     else:
-        response = _respond(problem, SHAPES[door](problem), "application/json")
+        response = _respond(problem, {**SHAPES[door_of(request.path)](problem), **more}, "application/json")
     response.headers.update(problem.headers)
     if problem.retry_after_s is not None:
         response.headers["Retry-After"] = str(problem.retry_after_s)
@@ -140,7 +150,14 @@ def _from_tree(error: LucidError, door: Door) -> Problem:
         retry_after_s=getattr(error, "retry_after_s", None),
         details={"field": at} if at else {},
         headers={"WWW-Authenticate": REALM} if is_unauthorized else {},
+        sats=_sats(error),
     )
+
+
+def _sats(error: LucidError) -> dict[str, int]:
+    if not isinstance(error, PaymentRequired):
+        return {}
+    return {"requiredSats": error.needed_sats, "availableSats": error.available_sats}
 
 
 def _from_http(error: HTTPException) -> Problem:
@@ -164,7 +181,7 @@ def _verification(problem: Problem) -> dict[str, Any]:
 
 
 def _agent(problem: Problem) -> dict[str, Any]:
-    return {"error": problem.message, "code": problem.code, "request_id": request_id()}
+    return {"error": problem.message, "code": problem.code, **problem.sats, "request_id": request_id()}
 
 
 SHAPES: dict[Door, Callable[[Problem], dict[str, Any]]] = {
@@ -183,6 +200,7 @@ def _rfc9457(problem: Problem) -> dict[str, Any]:
         "instance": f"urn:request:{request_id()}",
         "code": problem.code,
         **problem.details,
+        **problem.sats,
     }
 
 

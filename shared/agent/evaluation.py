@@ -24,6 +24,7 @@ from shared.work.model import Claim, LeaseLost, RetryLater, StepFailed, StepRef
 from shared.work.service import Work
 
 EVALUATION_FAILED = "The evaluation could not be finished; the evaluation fee is owed back."
+PREPAID_EVALUATION_FAILED = "The evaluation could not be finished; what you paid is owed back."
 NOT_PRICED = "The work could not be priced or invoiced in time; the evaluation fee is owed back."
 _ASK_AGAIN_S = 5.0
 
@@ -72,15 +73,22 @@ class Evaluation:
             store.record_evaluation(
                 tx, job_id, reason=opinion.reason, tokens_in=ran.tokens_in, tokens_out=ran.tokens_out
             )
+            if opinion.accepted and job.prepaid:
+                self._go_on_prepaid(tx, job)
+                return
             if opinion.accepted:
                 self._work.follow(tx, StepRef(JOB, job_id, JobStep.OPEN_WORK_INVOICE))
                 return
             self._earn_fee(tx, job)
+            if job.prepaid:
+                rest_msat = ledger.held(tx, job.owner)
+                ledger.owe_back(tx, job.owner, DebtReason.UNUSED, ref="work", amount_msat=rest_msat)
             ending = Ending("refused", ran=ran, output=opinion.reason)
             self._life.move(tx, job, JobEvent.REFUSED, reason=opinion.reason, ending=ending)
 
         def give_up(tx: Tx, _reason: str) -> None:
-            self._fail(tx, job_id, JobEvent.EVALUATION_FAILED, DebtReason.EVALUATION_FAILED, EVALUATION_FAILED)
+            message = PREPAID_EVALUATION_FAILED if self._lock(tx, job_id).prepaid else EVALUATION_FAILED
+            self._fail(tx, job_id, JobEvent.EVALUATION_FAILED, DebtReason.EVALUATION_FAILED, message)
 
         self._work.perform(StepRef(JOB, job_id, JobStep.EVALUATE), effect=effect, finish=finish, give_up=give_up)
 
@@ -133,8 +141,7 @@ class Evaluation:
 
     def _quote(self, job: Job, claim: Claim) -> tuple[Estimate, Price]:
         try:
-            with failpoint("price.quote"):
-                price = self._prices.quote()
+            price = self._prices.quote()
         except NoTrustworthyPrice as error:
             raise self._be_patient(claim, error.message) from error
         quoted = estimate(self._rates, request_chars=len(job.request), btc_price_usd=price.usd)
@@ -145,6 +152,13 @@ class Evaluation:
         if claim.age_s >= self._patience.patience_s:
             return StepFailed(why)
         return RetryLater(why, delay_s=min(_ASK_AGAIN_S, self._patience.patience_s), counts=False)
+
+    def _go_on_prepaid(self, tx: Tx, job: Job) -> None:
+        """Earn the fee; what is left of the one payment is the work's, and the work begins."""
+        self._earn_fee(tx, job)
+        store.record_work_payment(tx, job.id, paid_msat=ledger.held(tx, job.owner))
+        self._life.move(tx, job, JobEvent.ACCEPTED_PREPAID)
+        self._work.start(tx, StepRef(JOB, job.id, JobStep.EXECUTE))
 
     def _earn_fee(self, tx: Tx, job: Job) -> None:
         amount_msat = min(job.eval_amount_msat, ledger.held(tx, job.owner))

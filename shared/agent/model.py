@@ -1,4 +1,4 @@
-"""Jobs: paid twice (to be judged, to be done), with one life."""
+"""Jobs: paid twice (to be judged, to be done) or in one payment for both, with one life."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from shared.kernel.owner import Owner
+from shared.lightning.model import Payout, Price
 
 JOB = "job"
 
@@ -31,6 +32,7 @@ class JobEvent(StrEnum):
     EVAL_EXPIRED = "eval expired"
     ABANDONED = "abandoned"
     ACCEPTED = "accepted"
+    ACCEPTED_PREPAID = "accepted, prepaid"
     REFUSED = "refused"
     EVALUATION_FAILED = "evaluation failed"
     NOT_PRICED = "not priced"
@@ -45,6 +47,7 @@ JOB_TRANSITIONS = {
     (JobState.AWAITING_EVAL_PAYMENT, JobEvent.EVAL_EXPIRED): JobState.FAILED,
     (JobState.AWAITING_EVAL_PAYMENT, JobEvent.ABANDONED): JobState.FAILED,
     (JobState.EVALUATING, JobEvent.ACCEPTED): JobState.AWAITING_WORK_PAYMENT,
+    (JobState.EVALUATING, JobEvent.ACCEPTED_PREPAID): JobState.EXECUTING,
     (JobState.EVALUATING, JobEvent.REFUSED): JobState.REJECTED,
     (JobState.EVALUATING, JobEvent.EVALUATION_FAILED): JobState.FAILED,
     (JobState.EVALUATING, JobEvent.NOT_PRICED): JobState.FAILED,
@@ -86,6 +89,14 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Prepayment:
+    """What a prepaid job is asked for besides the evaluation fee, and the price that is locked for it."""
+
+    estimate: Estimate
+    price: Price
+
+
+@dataclass(frozen=True)
 class Actual:
     """What the work did cost. `cost_usd` raw tokens, `charge_usd` with infrastructure and margin; `charged_msat` is whole sats."""
 
@@ -98,7 +109,7 @@ class Actual:
 
 @dataclass(frozen=True)
 class Job:
-    """One job row. Amounts in msat, USD as `Decimal`."""
+    """One job row. Amounts in msat, USD as `Decimal`. `prepaid`: its first invoice pays for the work as well."""
 
     id: int
     public_id: str
@@ -113,6 +124,7 @@ class Job:
     estimate: Estimate | None
     paid_work_msat: int | None
     actual: Actual | None
+    prepaid: bool
     created_at: datetime
     ended_at: datetime | None
 
@@ -150,11 +162,12 @@ class CostLedger:
 
 @dataclass(frozen=True)
 class JobView:
-    """Everything a caller may know of a job."""
+    """Everything a caller may know of a job. `payout`: the latest payment of what it is owed."""
 
     job: Job
     eval_invoice: Invoiced | None
     work_invoice: Invoiced | None
     cost: CostLedger | None
     refund_sats: int
+    payout: Payout | None
     receipt_id: str | None

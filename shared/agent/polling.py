@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from datetime import timedelta
 
@@ -22,6 +22,8 @@ from shared.work.service import Work
 log = structlog.get_logger(__name__)
 
 CALLS_IN_FLIGHT = 8
+# A sweep's calls are spread over most of its period: all at once they would stand in the way of settlements that are heard just then.
+CALLS_A_SECOND = 50
 # The node's clock and ours differ a little; the node cancels by its own.
 GRACE = timedelta(seconds=2)
 
@@ -41,7 +43,7 @@ class Polling:
         def finish(tx: Tx, _nothing: None) -> None:
             self._work.follow(tx, StepRef(SWEEP, sweep_id, ADVANCE))
 
-        self._perform(sweep_id, SETTLE, self._settle_one, finish)
+        self._perform(sweep_id, SETTLE, self._settle_one, finish, among=lambda _invoice: True)
 
     def advance(self, sweep_id: int) -> None:
         """End what lapsed: cancel at the node first, so that nobody can pay it any more, then let its owner go on."""
@@ -49,7 +51,7 @@ class Polling:
         def finish(tx: Tx, _nothing: None) -> None:
             self._invoices.end_sweep(tx, sweep_id)
 
-        self._perform(sweep_id, ADVANCE, self._end_if_lapsed, finish)
+        self._perform(sweep_id, ADVANCE, self._end, finish, among=self._has_lapsed)
 
     def withdraw(self, invoice: Invoice) -> bool:
         """Make an abandoned invoice unpayable; if it was paid before, credit it (late: it is owed back).
@@ -62,16 +64,29 @@ class Polling:
         return outcome is not CancelOutcome.UNKNOWN_INVOICE
 
     def _perform(
-        self, sweep_id: int, name: str, each: Callable[[Invoice], None], finish: Callable[[Tx, None], None]
+        self,
+        sweep_id: int,
+        name: str,
+        each: Callable[[Invoice], None],
+        finish: Callable[[Tx, None], None],
+        *,
+        among: Callable[[Invoice], bool],
     ) -> None:
         def effect(claim: Claim) -> None:
+            asked = [invoice for invoice in self._invoices.in_sweep(sweep_id) if among(invoice)]
             with ThreadPoolExecutor(CALLS_IN_FLIGHT, thread_name_prefix="lookup") as calls:
-                for result in [
-                    calls.submit(copy_context().run, _guarded, each, invoice)
-                    for invoice in self._invoices.in_sweep(sweep_id)
-                ]:
-                    result.result()
-                    self._work.check(claim)
+                under_way: list[Future[None]] = []
+                try:
+                    for invoice in asked:
+                        if under_way:
+                            self._work.pause(claim, 1 / CALLS_A_SECOND)
+                        under_way.append(calls.submit(copy_context().run, _guarded, each, invoice))
+                    for call in under_way:
+                        call.result()
+                        self._work.check(claim)
+                finally:
+                    for call in under_way:
+                        call.cancel()
 
         self._work.perform(
             StepRef(SWEEP, sweep_id, name),
@@ -89,9 +104,10 @@ class Polling:
         elif said.state is NodeInvoiceState.CANCELED and invoice.state is InvoiceState.OPEN:
             self._settlements.lapse(invoice)
 
-    def _end_if_lapsed(self, invoice: Invoice) -> None:
-        if invoice.state is not InvoiceState.OPEN or self._clock.now() < invoice.expires_at + GRACE:
-            return
+    def _has_lapsed(self, invoice: Invoice) -> bool:
+        return invoice.state is InvoiceState.OPEN and self._clock.now() >= invoice.expires_at + GRACE
+
+    def _end(self, invoice: Invoice) -> None:
         if self._invoices.cancel(invoice) is CancelOutcome.ALREADY_SETTLED:
             self._settle_one(invoice)
         else:

@@ -1,10 +1,11 @@
 -- name: insert_job
-INSERT INTO jobs (public_id, request, address_hash, eval_amount_msat)
-VALUES (%(public_id)s, %(request)s, %(address_hash)s, %(eval_amount_msat)s) RETURNING *;
+INSERT INTO jobs (public_id, request, address_hash, eval_amount_msat, prepaid)
+VALUES (%(public_id)s, %(request)s, %(address_hash)s, %(eval_amount_msat)s, %(prepaid)s) RETURNING *;
 
 -- name: unpaid_of_address
-SELECT count(*) AS unpaid FROM jobs
- WHERE address_hash = %(address_hash)s AND state IN ('awaiting_eval_payment', 'awaiting_work_payment');
+SELECT (SELECT count(*) FROM jobs
+         WHERE address_hash = %(address_hash)s AND state IN ('awaiting_eval_payment', 'awaiting_work_payment'))
+     + (SELECT count(*) FROM sessions WHERE address_hash = %(address_hash)s AND state = 'awaiting_payment') AS unpaid;
 
 -- name: serialize_address
 SELECT pg_advisory_xact_lock(hashtextextended('jobs:' || encode(%(address_hash)s, 'hex'), 0));
@@ -50,3 +51,16 @@ SELECT model, outcome, up_to_ms, calls, tokens_in, tokens_out, latency_ms FROM m
 
 -- name: ended_among
 SELECT id FROM jobs WHERE id = ANY(%(ids)s) AND ended_at IS NOT NULL ORDER BY id;
+
+-- name: one_view
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;
+
+-- name: keep_reconciliation
+INSERT INTO reconciliations (differences, invoices, payments, began_at) VALUES (%(differences)s::jsonb, %(invoices)s, %(payments)s, %(began_at)s);
+
+-- name: prune_reconciliations
+DELETE FROM reconciliations WHERE id <= (SELECT max(id) - 100 FROM reconciliations);
+
+-- name: last_reconciliation
+SELECT differences, jsonb_array_length(differences) AS found, invoices, payments, extract(epoch FROM now() - ended_at)::float8 AS age_s
+  FROM reconciliations ORDER BY id DESC LIMIT 1;

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from shared.agent import store
+from shared.agent.admission import require_admissible
 from shared.agent.life import JobLife
 from shared.agent.model import (
     ENDED,
@@ -17,18 +18,22 @@ from shared.agent.model import (
     JobState,
     JobStep,
     JobView,
+    Prepayment,
     RefundState,
 )
+from shared.agent.refunds import refund_of
 from shared.db.service import Database, Tx
 from shared.events.service import Events
+from shared.idempotency import service as idempotency
+from shared.idempotency.model import Claim as KeyClaim
 from shared.kernel.derive import derive
-from shared.kernel.errors import DeadlinePassed, InvalidInput, NotFound, TooMany, Unavailable
+from shared.kernel.errors import DeadlinePassed, NotFound, TooMany, Unavailable
 from shared.kernel.failpoints import effect as failpoint
 from shared.kernel.ids import Ids, is_public
 from shared.kernel.money import msat, whole_sats
 from shared.ledger import service as ledger
-from shared.ledger.model import DebtState
 from shared.lightning.model import Invoice, Opened, Purpose, Terms
+from shared.lightning.payouts import Payouts
 from shared.lightning.service import Invoices
 from shared.receipts.service import Receipts
 from shared.work.model import RetryLater, StepRef
@@ -37,6 +42,7 @@ from shared.work.service import Work
 NO_INVOICE = "The invoice could not be created in time; nothing was charged."
 EVAL_MEMO = "Evaluation fee"
 WORK_MEMO = "Work"
+PREPAID_MEMO = "Evaluation and work"
 ZERO = Decimal(0)
 _ASK_AGAIN_S = 1.0
 
@@ -68,6 +74,7 @@ class Jobs:
         work: Work,
         ids: Ids,
         secret_key: bytes,
+        payouts: Payouts,
     ) -> None:
         self._database = database
         self._terms = terms
@@ -78,17 +85,36 @@ class Jobs:
         self._work = work
         self._ids = ids
         self._secret_key = secret_key
+        self._payouts = payouts
 
-    def create(self, request: str, *, address: str) -> JobView:
-        """Create a job and wait for its evaluation invoice.
+    def create(self, request: str, *, address: str, claim: KeyClaim | None = None) -> JobView:
+        """Create a job and wait for its evaluation invoice; for that of the job which `claim`'s key names, if it names one.
 
         Raises `InvalidInput` (empty or above the character limit), `TooMany` (unpaid jobs of this address), `DeadlinePassed`
         where no invoice came in time: the job has then failed and its invoice is withdrawn at the node, so nothing
         unseen can be paid.
         """
-        self._check(request)
+        return self._create(request, None, address=address, claim=claim)
+
+    def create_prepaid(self, request: str, quote: Prepayment, *, address: str) -> JobView:
+        """Create a job whose first invoice pays for evaluation and work together, at the price in `quote`, which it locks."""
+        return self._create(request, quote, address=address, claim=None)
+
+    def outcome(self, public_id: str, *, wait_s: float) -> JobView:
+        """Return a job as soon as it has ended, or as it stands after `wait_s` seconds."""
+        view = self._view_by_public_id(public_id)
+        if view.job.state in ENDED:
+            return view
+        ended = self._events.wait(view.job.owner, look=lambda: self._ended(public_id), deadline_s=wait_s)
+        return ended or self._view_by_public_id(public_id)
+
+    def _create(self, request: str, quote: Prepayment | None, *, address: str, claim: KeyClaim | None) -> JobView:
+        require_admissible(request, max_chars=self._terms.max_request_chars)
+        address_hash = self._address_hash(address)
         with self._database.transaction() as tx, failpoint("job.create"):
-            job = self._insert(tx, request, address_hash=self._address_hash(address))
+            job = self._made_before(tx, claim) or self._insert(tx, request, quote, address_hash=address_hash)
+            if claim is not None and claim.made != job.owner:
+                idempotency.name(tx, claim, job.owner)
         view = self._events.wait(job.owner, look=lambda: self._opened(job.id), deadline_s=self._terms.invoice_wait_s)
         if view is not None:
             return view
@@ -133,16 +159,14 @@ class Jobs:
 
     # -- creation
 
-    def _check(self, request: str) -> None:
-        limit = self._terms.max_request_chars
-        if not request.strip():
-            raise InvalidInput("request must not be empty", field="request")
-        if len(request) > limit:
-            raise InvalidInput(f"request exceeds the character limit of {limit}", field="request")
-        if "\x00" in request:
-            raise InvalidInput("request must not hold a NUL character", field="request")
+    def _made_before(self, tx: Tx, claim: KeyClaim | None) -> Job | None:
+        """Return the job that an earlier request with the same key made, unless it was taken back unseen."""
+        job = store.job(tx, claim.made.id) if claim is not None and claim.made is not None else None
+        if job is None or (job.state is JobState.FAILED and self._view(tx, job).eval_invoice is None):
+            return None
+        return job
 
-    def _insert(self, tx: Tx, request: str, *, address_hash: bytes) -> Job:
+    def _insert(self, tx: Tx, request: str, quote: Prepayment | None, *, address_hash: bytes) -> Job:
         if store.unpaid_of_address(tx, address_hash) >= self._terms.max_unpaid_invoices:
             raise TooMany("too many unpaid invoices from this address: pay one or let it expire", retry_after_s=60)
         job = store.insert_job(
@@ -151,11 +175,15 @@ class Jobs:
             request=request,
             address_hash=address_hash,
             eval_amount_msat=msat(self._terms.eval_fee_sats),
+            prepaid=quote is not None,
         )
         self._events.append(tx, job.owner, "created", moved=("", job.state))
-        self._invoices.intend(
-            tx, job.owner, Terms(Purpose.EVAL, job.eval_amount_msat, EVAL_MEMO, self._terms.invoice_expiry_s)
-        )
+        terms = Terms(Purpose.EVAL, job.eval_amount_msat, EVAL_MEMO, self._terms.invoice_expiry_s)
+        if quote is not None:
+            store.record_estimate(tx, job.id, quote.estimate)
+            amount_msat = job.eval_amount_msat + quote.estimate.amount_msat
+            terms = replace(terms, amount_msat=amount_msat, memo=PREPAID_MEMO, price=quote.price)
+        self._invoices.intend(tx, job.owner, terms)
         self._work.start(tx, StepRef(JOB, job.id, JobStep.OPEN_EVAL_INVOICE))
         return job
 
@@ -163,9 +191,11 @@ class Jobs:
         with self._database.transaction() as tx:
             job = store.job(tx, job_id)
             view = None if job is None else self._view(tx, job)
+        if view is not None and view.eval_invoice is not None:
+            return view
         if view is not None and view.job.state is JobState.FAILED:
             raise DeadlinePassed(NO_INVOICE, retry_after_s=5)
-        return view if view is not None and view.eval_invoice is not None else None
+        return None
 
     def _abandon(self, job: Job) -> JobView:
         """Take the job back, unless its invoice came in at the last moment."""
@@ -190,6 +220,10 @@ class Jobs:
 
     # -- views
 
+    def _ended(self, public_id: str) -> JobView | None:
+        view = self._view_by_public_id(public_id)
+        return view if view.job.state in ENDED else None
+
     def _view_by_public_id(self, public_id: str) -> JobView:
         if not is_public(public_id, JOB):
             raise NotFound("job not found")
@@ -201,18 +235,18 @@ class Jobs:
 
     def _view(self, tx: Tx, job: Job) -> JobView:
         invoices = self._invoices.of_owner(tx, job.owner)
-        debts = ledger.debts(tx, job.owner)
-        refund_sats = whole_sats(sum(debt.amount_msat for debt in debts))
-        open_msat = sum(debt.amount_msat for debt in debts if debt.state is DebtState.OPEN)
+        payouts = self._payouts.of_owner(tx, job.owner)
+        refund_sats, is_pending = refund_of(ledger.debts(tx, job.owner))
         state = RefundState.NOT_APPLICABLE
         if refund_sats:
-            state = RefundState.PENDING if whole_sats(open_msat) else RefundState.PAID
+            state = RefundState.PENDING if is_pending else RefundState.PAID
         return JobView(
             job=job,
             eval_invoice=_invoiced(invoices.get(Purpose.EVAL)),
             work_invoice=_invoiced(invoices.get(Purpose.WORK)),
             cost=_cost(job, refund_sats=refund_sats, refund_state=state),
             refund_sats=refund_sats,
+            payout=payouts[-1] if payouts else None,
             receipt_id=self._receipts.id_of(tx, job.owner) if job.state in ENDED else None,
         )
 

@@ -10,6 +10,8 @@ import structlog
 from shared.agent import store
 from shared.agent.life import Ending, JobLife
 from shared.agent.model import JOB, Job, JobEvent, JobState, JobStep
+from shared.agent.sessions.funding import SessionFunding
+from shared.agent.sessions.model import SESSION, Session
 from shared.db.service import Database, Tx
 from shared.events.service import Events
 from shared.kernel.errors import IntegrityFault
@@ -42,11 +44,21 @@ _LAPSED = {
 class Settlements:
     """Turns what the Lightning node says into money and moves."""
 
-    def __init__(self, database: Database, *, invoices: Invoices, events: Events, life: JobLife, work: Work) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        invoices: Invoices,
+        events: Events,
+        life: JobLife,
+        funding: SessionFunding,
+        work: Work,
+    ) -> None:
         self._database = database
         self._invoices = invoices
         self._events = events
         self._life = life
+        self._funding = funding
         self._work = work
 
     def settle(self, settlement: Settlement, *, from_subscription: bool = False) -> bool:
@@ -63,13 +75,16 @@ class Settlements:
     def lapse(self, invoice: Invoice) -> bool:
         """End an unpaid invoice that the node has cancelled, and its owner's waiting; False where it was not open any more."""
         with self._database.transaction() as tx:
-            job = self._lock(tx, invoice)
+            owner = self._lock(tx, invoice)
             with failpoint("invoice.lapse"):
                 if not self._invoices.lapse(tx, invoice):
                     return False
-                event = _LAPSED.get((invoice.purpose, job.state))
+                if isinstance(owner, Session):
+                    self._funding.lapsed(tx, owner, invoice)
+                    return True
+                event = _LAPSED.get((invoice.purpose, owner.state))
                 if event is not None:
-                    self._fail_unpaid(tx, job, event, EXPIRED[event])
+                    self._fail_unpaid(tx, owner, event, EXPIRED[event])
         return True
 
     def _credit(self, tx: Tx, settlement: Settlement) -> bool:
@@ -77,12 +92,15 @@ class Settlements:
         if found is None:
             log.info("foreign_invoice_settled", settle_index=settlement.settle_index)
             return False
-        job = self._lock(tx, found)
+        owner = self._lock(tx, found)
         invoice = self._invoices.record_settlement(tx, found, settlement)
         if invoice is None:
             return False
-        ledger.receive(tx, job.owner, ref=invoice.payment_hash.hex(), amount_msat=settlement.paid_msat)
-        self._move(tx, job, invoice, paid_msat=settlement.paid_msat)
+        ledger.receive(tx, invoice.owner, ref=invoice.payment_hash.hex(), amount_msat=settlement.paid_msat)
+        if isinstance(owner, Session):
+            self._funding.paid(tx, owner, invoice, paid_msat=settlement.paid_msat)
+        else:
+            self._move(tx, owner, invoice, paid_msat=settlement.paid_msat)
         return True
 
     def _move(self, tx: Tx, job: Job, invoice: Invoice, *, paid_msat: int) -> None:
@@ -108,8 +126,10 @@ class Settlements:
         finish_reason = "work_invoice_expired" if event is JobEvent.WORK_EXPIRED else "eval_invoice_expired"
         self._life.move(tx, job, event, error_message=message, ending=Ending(finish_reason))
 
-    def _lock(self, tx: Tx, invoice: Invoice) -> Job:
+    def _lock(self, tx: Tx, invoice: Invoice) -> Job | Session:
         """Lock order everywhere: the owner first, then its invoice, then its accounts."""
+        if invoice.owner.kind == SESSION:
+            return self._funding.lock(tx, invoice.owner.id)
         job = store.lock_job(tx, invoice.owner.id) if invoice.owner.kind == JOB else None
         if job is None:
             raise IntegrityFault("an invoice without its owner")

@@ -10,13 +10,16 @@ from shared.kernel.errors import TransitionConflict
 SQL = Queries.beside(__file__)
 
 
-def insert_job(tx: Tx, *, public_id: str, request: str, address_hash: bytes, eval_amount_msat: int) -> Job:
+def insert_job(
+    tx: Tx, *, public_id: str, request: str, address_hash: bytes, eval_amount_msat: int, prepaid: bool
+) -> Job:
     """Insert a job that awaits its evaluation fee."""
     parameters = {
         "public_id": public_id,
         "request": request,
         "address_hash": address_hash,
         "eval_amount_msat": eval_amount_msat,
+        "prepaid": prepaid,
     }
     row = tx.one(SQL["insert_job"], parameters)
     assert row is not None  # noqa: S101 - INSERT … RETURNING always answers
@@ -24,7 +27,7 @@ def insert_job(tx: Tx, *, public_id: str, request: str, address_hash: bytes, eva
 
 
 def unpaid_of_address(tx: Tx, address_hash: bytes) -> int:
-    """Return how many jobs of this address wait for a payment; others with the same address wait until this commits."""
+    """Return how many jobs and sessions of this address wait for a payment; others with it wait until this commits."""
     tx.all(SQL["serialize_address"], {"address_hash": address_hash})
     row = tx.one(SQL["unpaid_of_address"], {"address_hash": address_hash})
     return 0 if row is None else int(row["unpaid"])
@@ -133,6 +136,7 @@ def _job(row: Row) -> Job:
         estimate=estimate,
         paid_work_msat=row["work_amount_msat"],
         actual=actual,
+        prepaid=row["prepaid"],
         created_at=row["created_at"],
         ended_at=row["ended_at"],
     )

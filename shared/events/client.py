@@ -9,6 +9,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeAlias
 
 import redis
 import structlog
@@ -19,6 +20,7 @@ from shared.kernel.owner import Owner
 
 log = structlog.get_logger(__name__)
 
+RedisClient: TypeAlias = redis.Redis
 CHANNEL = "lucid:events"
 RELAY_CHANNEL = "lucid:relay"
 _RECONNECT_S = 1.0

@@ -6,7 +6,7 @@ SELECT %(kind)s, %(id)s, coalesce(max(seq), 0) + 1, %(name)s, %(from_state)s, %(
 RETURNING seq;
 
 -- name: prune
-DELETE FROM events WHERE owner_kind = %(kind)s AND at < now() - interval '1 hour';
+DELETE FROM events WHERE owner_kind = %(kind)s AND at < now() - make_interval(secs => %(age_s)s);
 
 -- name: replay
 SELECT seq, name, from_state, to_state, body, at FROM events

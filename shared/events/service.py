@@ -14,6 +14,7 @@ from shared.kernel.owner import Owner
 
 Answer = TypeVar("Answer")
 
+HOUR_S = 3600.0
 _LOOK_AGAIN_S = 1.0
 
 
@@ -42,9 +43,9 @@ class Events:
         """Wake whoever waits for `owner`, once `tx` has committed, without an event."""
         tx.after_commit(lambda: self._bus.announce(owner))
 
-    def prune(self, tx: Tx, kind: str) -> None:
-        """Delete old events of a kind of owner that has no history worth keeping."""
-        store.prune(tx, kind)
+    def prune(self, tx: Tx, kind: str, *, age_s: float = HOUR_S) -> None:
+        """Delete events older than `age_s` seconds of a kind of owner that has no history worth keeping."""
+        store.prune(tx, kind, age_s=age_s)
 
     def replay(self, owner: Owner, *, after: int = 0) -> list[Event]:
         """Return the owner's events after number `after`."""

@@ -35,9 +35,9 @@ def append(
     return int(row["seq"])
 
 
-def prune(tx: Tx, kind: str) -> None:
-    """Delete the events of one kind of owner that are older than an hour."""
-    tx.run(SQL["prune"], {"kind": kind})
+def prune(tx: Tx, kind: str, *, age_s: float) -> None:
+    """Delete the events of one kind of owner that are older than `age_s` seconds."""
+    tx.run(SQL["prune"], {"kind": kind, "age_s": age_s})
 
 
 def replay(tx: Tx, owner: Owner, *, after: int = 0) -> list[Event]:

@@ -6,6 +6,8 @@ LucidError
 ├── Conflict              the thing is in another state than the call needs
 │   └── TransitionConflict   somebody else moved the row first
 ├── Unauthorized          no credential, or not one of ours
+├── PaymentRequired       what is paid for does not suffice; says how many sats would
+├── Gone                  the thing has ended for good
 ├── TooMany               a limit was reached; says when to come back
 ├── Unavailable           a part we need is down; says when to come back
 │   └── DeadlinePassed    the work goes on or was undone; the answer did not come in time
@@ -59,6 +61,23 @@ class Unauthorized(LucidError):
     """The credential is missing, malformed, or not valid here."""
 
     code = "unauthorized"
+
+
+class PaymentRequired(LucidError):
+    """What the caller has paid does not cover the call. `needed_sats`: what the call may cost; `available_sats`: what is there."""
+
+    code = "insufficient_balance"
+
+    def __init__(self, message: str, *, needed_sats: int, available_sats: int, code: str | None = None) -> None:
+        super().__init__(message, code=code)
+        self.needed_sats = needed_sats
+        self.available_sats = available_sats
+
+
+class Gone(LucidError):
+    """The thing has ended, and nothing brings it back."""
+
+    code = "gone"
 
 
 class TooMany(LucidError):

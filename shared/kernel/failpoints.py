@@ -40,6 +40,7 @@ EFFECTS = (
     "payout.send",
     "payout.unknown",
     "session.create",
+    "session.abandon",
     "session.topup",
     "session.request",
     "session.close",

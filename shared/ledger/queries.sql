@@ -78,3 +78,33 @@ SELECT count(*) AS owners
   LEFT JOIN (SELECT owner_kind, owner_id, -sum(amount_msat) AS held_msat FROM postings WHERE account = 'customer' GROUP BY owner_kind, owner_id) AS held
        USING (owner_kind, owner_id)
  WHERE reserved_msat > coalesce(held_msat, 0);
+
+-- name: node_entries
+-- what each entry that moved money in or out did to the node's account, a page at a time
+SELECT page.id, page.kind, page.ref, coalesce(sum(postings.amount_msat) FILTER (WHERE account = 'node'), 0)::bigint AS node_msat
+  FROM (SELECT id, kind, ref FROM entries WHERE id > %(after)s AND kind IN ('receive', 'pay_out') ORDER BY id LIMIT %(page)s) AS page
+  LEFT JOIN postings ON postings.entry_id = page.id
+ GROUP BY page.id, page.kind, page.ref ORDER BY page.id;
+
+-- name: broken_entries
+SELECT entries.kind, entries.ref, coalesce(total, 0)::bigint AS total_msat, total IS NULL AS is_empty
+  FROM entries LEFT JOIN (SELECT entry_id, sum(amount_msat) AS total FROM postings GROUP BY entry_id) AS posted ON posted.entry_id = entries.id
+ WHERE total IS DISTINCT FROM 0 ORDER BY entries.id LIMIT %(page)s;
+
+-- name: debtors
+-- owners whose open debts are not what the account says that we owe them, with both sums
+SELECT owner_kind, owner_id, coalesce(payable_msat, 0)::bigint AS payable_msat, coalesce(owed_msat, 0)::bigint AS owed_msat
+  FROM (SELECT owner_kind, owner_id, -sum(amount_msat) AS payable_msat FROM postings WHERE account = 'debts_payable'
+         GROUP BY owner_kind, owner_id) AS booked
+  FULL JOIN (SELECT owner_kind, owner_id, sum(amount_msat) AS owed_msat FROM debts WHERE state = 'open'
+              GROUP BY owner_kind, owner_id) AS owed USING (owner_kind, owner_id)
+ WHERE coalesce(payable_msat, 0) <> coalesce(owed_msat, 0) ORDER BY owner_kind, owner_id LIMIT %(page)s;
+
+-- name: bound_debts
+SELECT payout_id, sum(amount_msat) FILTER (WHERE state = 'open') AS open_msat, sum(amount_msat) FILTER (WHERE state = 'paid') AS paid_msat
+  FROM debts WHERE payout_id > %(after)s GROUP BY payout_id ORDER BY payout_id LIMIT %(page)s;
+
+-- name: open_reservations
+SELECT count(*) AS reservations, coalesce(sum(amount_msat), 0)::bigint AS reserved_msat,
+       greatest(0, coalesce(max(extract(epoch FROM now() - expires_at)), 0))::float8 AS overdue_s
+  FROM reservations WHERE state = 'open';

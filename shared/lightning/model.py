@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -195,6 +196,26 @@ class NodePayment:
     preimage: bytes | None
     failure: str
     created_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A payment request as the node itself reads it. `is_own`: our own node would be paid. `amount_msat` 0 names none."""
+
+    payment_hash: bytes
+    amount_msat: int
+    is_own: bool
+
+
+@dataclass(frozen=True)
+class PayoutEnd:
+    """How a payout ends. `fault` says why it did not pay; `preimage` and `fee_msat` belong to one that did."""
+
+    event: PayoutEvent
+    fault: str | None = None
+    preimage: bytes | None = None
+    fee_msat: int | None = None
 
 
 class NodeInvoiceState(StrEnum):
@@ -241,4 +262,22 @@ class Node(Protocol):
 
     def cancel_invoice(self, payment_hash: bytes) -> CancelOutcome:
         """Make sure that nobody can pay any more."""
+        ...
+
+
+class Payer(Protocol):
+    """What a payout asks of a Lightning node. `clients/lnd_payments.py` is the one that speaks to lnd, and says what is raised."""
+
+    def decode_payment_request(self, payment_request: str) -> Decoded | None:
+        """Return what the node reads in it; None where it cannot."""
+        ...
+
+    def send_payment(
+        self, payment_request: str, *, fee_limit_msat: int, timeout_s: int, deadline_s: float, stop: threading.Event
+    ) -> NodePayment | None:
+        """Have the node pay; return the last that it said, None where it had this payment hash before."""
+        ...
+
+    def track_payment(self, payment_hash: bytes) -> NodePayment | None:
+        """Return the payment as it stands; None where the node never had it."""
         ...

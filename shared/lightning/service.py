@@ -116,6 +116,10 @@ class Invoices:
         """Return the owner's invoice for `purpose`."""
         return store.by_purpose(tx, owner, purpose)
 
+    def by_id(self, tx: Tx, invoice_id: int) -> Invoice | None:
+        """Return one invoice."""
+        return store.by_id(tx, invoice_id)
+
     def by_hash(self, tx: Tx, payment_hash: bytes) -> Invoice | None:
         """Return the invoice with this payment hash."""
         return store.by_hash(tx, payment_hash)
@@ -139,10 +143,15 @@ class Invoices:
     # -- sweeps: polling as a chain of find due → settle → advance
 
     def start_sweep(self, tx: Tx) -> None:
-        """Start a sweep over what is due, if anything is."""
+        """Start a sweep over what is due, if anything is; what a clock has put off that ran ahead for a moment is."""
+        store.recall(tx, everything=False)
         if store.anything_due(tx):
             sweep_id = store.insert_sweep(tx, SweepReason.TICK)
             self._work.start(tx, StepRef(SWEEP, sweep_id, FIND_DUE))
+
+    def follow_clock(self, tx: Tx) -> None:
+        """Have every invoice looked at soon, after the database's clock was set back: nobody would look for as long again."""
+        store.recall(tx, everything=True)
 
     def nudge(self, owner: Owner, *, patience_s: float) -> None:
         """Have a worker ask the node about the owner's open invoices, and wait for that a moment (seconds)."""

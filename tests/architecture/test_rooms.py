@@ -22,7 +22,10 @@ NAMED_PACKAGES = {
     "flask_smorest": (("web/door.py",), ("web",)),
     "marshmallow": (("web/agent/schemas.py", "web/gateway/schemas.py"), ("web",)),
     "celery": (("workers/app.py", "workers/chains.py"), ("workers",)),
-    "redis": (("shared/events/client.py",), ("shared/events", "workers/relay.py", "devstack")),
+    "redis": (
+        ("shared/events/client.py",),
+        ("shared/events", "shared/agent/demo/client.py", "workers/relay.py", "devstack"),
+    ),
     "psycopg": (("shared/db/service.py", "shared/db/migrations.py"), ("shared/db", "shared/work", "shared/*/store.py")),
     "grpc": (("shared/lightning/clients/lnd.py",), ("shared/lightning/clients", "devstack/lightning")),
     "openai": (("shared/llm/clients/openai.py",), ("shared/llm/clients",)),

@@ -9,12 +9,21 @@ from pathlib import Path
 
 import pytest
 
+from shared.agent.demo.model import DEMO_ENDED, DEMO_TRANSITIONS, DemoState
 from shared.agent.model import ENDED, JOB_TRANSITIONS, JobState
+from shared.agent.sessions.model import REQUEST_ENDED, REQUEST_TRANSITIONS, RequestState, SessionState
 from shared.db.migrations import available
 from shared.db.model import Queries
 from shared.kernel.transitions import terminal
-from shared.ledger.model import Account, DebtReason, DebtState
-from shared.lightning.model import InvoiceState, NodeInvoiceState, Purpose, SweepReason
+from shared.ledger.model import Account, DebtReason, DebtState, ReservationState
+from shared.lightning.model import (
+    InvoiceState,
+    NodeInvoiceState,
+    NodePaymentState,
+    PayoutState,
+    Purpose,
+    SweepReason,
+)
 from shared.receipts.model import WITNESS, AnchorState, EpochState, ReceiptKind
 from shared.work.model import StepState
 from tests.architecture.source_tree import PACKAGES, ROOT, name_of, python_files, tree_of
@@ -33,10 +42,15 @@ STORED: dict[str, type[StrEnum] | frozenset[str]] = {
     "anchors_target_known": frozenset({WITNESS}),
     "anchors_state_known": AnchorState,
     "jobs_state_known": JobState,
+    "sessions_state_known": SessionState,
+    "session_requests_state_known": RequestState,
+    "reservations_state_known": ReservationState,
+    "payouts_state_known": PayoutState,
+    "demos_state_known": DemoState,
 }
 # enums of that kind that no column holds
 DERIVED = {"RefundState"}
-FOREIGN = {NodeInvoiceState.__name__}
+FOREIGN = {NodeInvoiceState.__name__, NodePaymentState.__name__}
 STORES = [path for path in python_files("shared") if path.name == "store.py"]
 
 
@@ -62,8 +76,8 @@ def test_every_check_of_known_values_has_its_enum() -> None:
 
 def test_every_column_of_a_state_or_reason_has_a_check() -> None:
     columns = re.findall(r"^\s+(state|reason|purpose|kind|account|target)\s+text\b[^,]*", migrated_sql(), re.MULTILINE)
-    # entries.kind names the movement in the ledger's own words; jobs.reason is a sentence for people
-    assert len(columns) == len([name for name in STORED if not name.startswith("receipt_salts")]) + 2
+    # entries.kind names the movement in the ledger's own words; the reason of a job, a session's request and a demo is a sentence
+    assert len(columns) == len([name for name in STORED if not name.startswith("receipt_salts")]) + 4
 
 
 def test_every_stored_enum_is_compared() -> None:
@@ -79,18 +93,31 @@ def test_every_stored_enum_is_compared() -> None:
     assert enums == {enum.__name__ for enum in STORED.values() if isinstance(enum, type)} | DERIVED | FOREIGN
 
 
-def test_the_database_dates_the_end_of_just_those_jobs_that_nothing_moves_any_more() -> None:
+@pytest.mark.parametrize(
+    ("table", "ended", "terminal_states"),
+    [
+        ("jobs", ENDED, terminal(JOB_TRANSITIONS, JobState)),
+        ("session_requests", REQUEST_ENDED, terminal(REQUEST_TRANSITIONS, RequestState)),
+        ("demos", DEMO_ENDED, terminal(DEMO_TRANSITIONS, DemoState)),
+    ],
+)
+def test_the_database_dates_the_end_of_just_what_nothing_moves_any_more(
+    table: str, ended: frozenset[str], terminal_states: frozenset[str]
+) -> None:
     dated = re.search(
-        r"jobs_end_is_dated\s+CHECK\s*\(\(ended_at IS NOT NULL\) = \(state IN \(([^)]*)\)", migrated_sql()
+        rf"{table}_end_is_dated\s+CHECK\s*\(\(ended_at IS NOT NULL\) = \(state IN \(([^)]*)\)", migrated_sql()
     )
     assert dated is not None
-    assert frozenset(re.findall(r"'([^']*)'", dated[1])) == ENDED == terminal(JOB_TRANSITIONS, JobState)
+    assert frozenset(re.findall(r"'([^']*)'", dated[1])) == ended == terminal_states
 
 
-@pytest.mark.parametrize("room", [store.parent.name for store in STORES])
+@pytest.mark.parametrize("room", [name_of(store.parent) for store in STORES])
 def test_every_named_statement_is_run_by_its_room_and_every_name_run_is_there(room: str) -> None:
-    statements = Queries.beside(str(ROOT / "shared" / room / "store.py")).statements
-    assert {name for path in python_files(f"shared/{room}") for name in _names_run(path)} == set(statements)
+    """A room within a room has statements of its own."""
+    inner = [store.parent for store in STORES if name_of(store.parent).startswith(f"{room}/")]
+    own = [path for path in python_files(room) if not any(path.is_relative_to(folder) for folder in inner)]
+    statements = Queries.beside(str(ROOT / room / "store.py")).statements
+    assert {name for path in own for name in _names_run(path)} == set(statements)
 
 
 def test_every_page_of_named_sql_lies_beside_a_store() -> None:

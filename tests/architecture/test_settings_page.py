@@ -58,7 +58,7 @@ def test_the_defaults_on_the_page_are_the_defaults() -> None:
 
 
 def test_no_secret_on_the_page_has_a_value() -> None:
-    secret = re.compile(r"(_KEY|_TOKEN|PASSWORD|MACAROON\w*)$")
+    secret = re.compile(r"(_KEY|_TOKEN|PASSWORD|LND_MACAROON\w*)$")
     valued = [
         name
         for part in sections()

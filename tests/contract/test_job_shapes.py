@@ -77,6 +77,7 @@ def view_of(state: JobState) -> JobView:
         estimate=ESTIMATE,
         paid_work_msat=29_000,
         actual=ACTUAL,
+        prepaid=False,
         created_at=NOW,
         ended_at=NOW if has_ended else None,
     )
@@ -86,6 +87,7 @@ def view_of(state: JobState) -> JobView:
         work_invoice=INVOICE,
         cost=COST if "costLedger" in MEMBERS[state] else None,
         refund_sats=21,
+        payout=None,
         receipt_id="run_" + "1" * 32 if has_ended else None,
     )
 
@@ -120,7 +122,7 @@ def test_dollars_leave_as_json_numbers_that_no_float_has_touched() -> None:
 
 
 def test_an_invoice_can_be_linked_and_drawn() -> None:
-    shown = job_created(view_of(JobState.AWAITING_EVAL_PAYMENT))["evalInvoice"]
+    shown = job_created(view_of(JobState.AWAITING_EVAL_PAYMENT), claim_token="0" * 64)["evalInvoice"]
     assert shown["paymentRequest"] == "lnbcrt100n1Pabc"
     assert shown["uri"] == "lightning:lnbcrt100n1pabc"
     assert shown["qr"] == "LIGHTNING:LNBCRT100N1PABC"
@@ -128,7 +130,7 @@ def test_an_invoice_can_be_linked_and_drawn() -> None:
 
 
 def test_a_creation_conforms(check: Callable[[str, Any], None]) -> None:
-    shown = CreateJobResponseSchema().dump(job_created(view_of(JobState.AWAITING_EVAL_PAYMENT)))
+    shown = CreateJobResponseSchema().dump(job_created(view_of(JobState.AWAITING_EVAL_PAYMENT), claim_token="0" * 64))
     check("CreateJobResponse", json.loads(encode(shown)))
 
 

@@ -100,13 +100,20 @@ def tree() -> list[type[errors.LucidError]]:
 @pytest.mark.parametrize("kind", tree(), ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("door", list(Door))
 def test_every_error_of_the_tree_has_a_status_in_every_door(kind: type[errors.LucidError], door: Door) -> None:
-    error = kind("why", retry_after_s=7) if issubclass(kind, errors.TooMany | errors.Unavailable) else kind("why")
-    problem = problem_of(error, door)
+    needs = {
+        errors.TooMany: {"retry_after_s": 7},
+        errors.Unavailable: {"retry_after_s": 7},
+        errors.PaymentRequired: {"needed_sats": 40, "available_sats": 7},
+    }
+    more = next((given for base, given in needs.items() if issubclass(kind, base)), {})
+    problem = problem_of(kind("why", **more), door)
     is_mapped = any(issubclass(kind, cause) for cause, _ in CAUSES)
     assert is_mapped or issubclass(kind, errors.IntegrityFault)
     assert (problem.message == "why") is is_mapped
     if issubclass(kind, errors.Unavailable):
         assert (problem.status, problem.retry_after_s) == (503 if door is Door.GATEWAY else 500, 7)
+    if kind is errors.PaymentRequired:
+        assert (problem.status, problem.sats) == (402, {"requiredSats": 40, "availableSats": 7})
 
 
 def test_an_unforeseen_exception_tells_the_caller_nothing() -> None:

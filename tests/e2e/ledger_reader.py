@@ -12,13 +12,14 @@ from psycopg.rows import DictRow, dict_row
 
 @dataclass(frozen=True)
 class Book:
-    """The money of one job in millisatoshi. `owed` by reason; `held` is neither earned nor owed back."""
+    """The money of one job in millisatoshi. `owed` by reason; `held` is neither earned nor owed back; `paid_out` was owed once."""
 
     received: int = 0
     held: int = 0
     earned_eval: int = 0
     earned_work: int = 0
     owed: dict[str, int] = field(default_factory=dict)
+    paid_out: int = 0
 
 
 class LedgerReader:
@@ -149,6 +150,7 @@ class LedgerReader:
             earned_eval=grown("revenue_eval"),
             earned_work=grown("revenue_work"),
             owed={debt["reason"]: debt["msat"] for debt in debts},
+            paid_out=-grown("debts_payable", "pay_out"),
         )
         assert grown("debts_payable") == sum(book.owed.values()), "the debts and the account they stand in differ"
         return book

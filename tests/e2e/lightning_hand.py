@@ -46,6 +46,10 @@ class LightningHand:
         """Settle an expired or cancelled invoice after all."""
         self._post("/settle-late", payment_hash=payment_hash)
 
+    def release(self, payment_hash: str) -> None:
+        """Let a payment that is stuck in flight arrive."""
+        self._post("/release", payment_hash=payment_hash)
+
     def overpay(self, payment_request: str, amount_msat: int) -> None:
         """Pay more than an invoice asks for."""
         self._post("/overpay", payment_request=payment_request, amount_msat=amount_msat)
@@ -65,6 +69,13 @@ class LightningHand:
     def received_msat(self) -> int:
         """Return what the merchant's settled invoices brought in."""
         return sum(int(invoice["amt_paid_msat"]) for invoice in self.invoices() if invoice["state"] == "SETTLED")
+
+    def sent_msat(self) -> int:
+        """Return what the merchant's payments took out of it, fees included."""
+        answer = self._node.get("/v1/payments", params={"max_payments": "10000"})
+        answer.raise_for_status()
+        paid = [payment for payment in answer.json()["payments"] if payment["status"] == "SUCCEEDED"]
+        return sum(int(payment["value_msat"]) + int(payment["fee_msat"]) for payment in paid)
 
     def _post(self, path: str, **body: Any) -> None:
         answer = self._control.post(path, json=body)

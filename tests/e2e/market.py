@@ -21,7 +21,17 @@ from tests.e2e.lightning_hand import LightningHand
 from tests.e2e.model_hand import ModelHand
 from tests.e2e.patience import eventually
 
-PROCESSES = ("web", "relay", "worker-money", "worker-llm", "worker-anchor", "worker-tick", "invoices", "beat")
+PROCESSES = (
+    "web",
+    "relay",
+    "worker-money",
+    "worker-llm",
+    "worker-payout",
+    "worker-anchor",
+    "worker-tick",
+    "invoices",
+    "beat",
+)
 ENDED = ("rejected", "complete", "failed")
 EVAL_MSAT = 10_000
 
@@ -32,11 +42,13 @@ QUICK = {
     "LLM_FIRST_TOKEN_S": "2",
     "LLM_DEADLINE_S": "6",
     "INVOICE_WAIT_S": "6",
+    "PAYOUT_WAIT_S": "3",
     "MAX_UNPAID_INVOICES": "1000",
 }
 
 
-_JOB_ID = re.compile(r"job_[0-9a-f]{32}")
+_PUBLIC_ID = re.compile(r"(job|ses|req)_[0-9a-f]{32}")
+_MACAROON = re.compile(r"Ag(E[A-Z]|JC)[A-Za-z0-9+/_=-]{40,}")  # how version 2 begins, with and without a location
 _INVOICE = re.compile(r"lnbcrt[0-9]{1,12}[munp]?1[02-9ac-hj-np-z]{20,}", re.IGNORECASE)
 
 
@@ -99,7 +111,7 @@ class Market:
         return {name: self.stack.log(name) for name in self.stack.processes}
 
     def require_discretion(self) -> None:
-        """No process wrote a job's id, an invoice or a secret of the stack: whoever reads logs could act on them."""
+        """No process wrote a public id, a macaroon, an invoice or a secret of the stack: whoever reads logs could act on them."""
         settings = self.stack.environment
         names = (
             "SECRET_KEY",
@@ -111,7 +123,8 @@ class Market:
         passwords = [urlsplit(settings[name]).password for name in ("DATABASE_URL", "REDIS_URL")]
         secrets = [*(settings[name] for name in names), *passwords]
         for name, text in self.logs().items():
-            assert not _JOB_ID.search(text), f"the log of {name} holds a job's id"
+            assert not _PUBLIC_ID.search(text), f"the log of {name} holds the id of a job, a session or a request"
+            assert not _MACAROON.search(text), f"the log of {name} holds a macaroon"
             assert not _INVOICE.search(text), f"the log of {name} holds an invoice"
             assert not any(secret and secret in text for secret in secrets), f"the log of {name} holds a secret"
 
@@ -127,8 +140,8 @@ class Market:
         assert self.ledger.unbalanced_entries() == []
         assert self.ledger.total() == 0
         eventually(
-            lambda: self.ledger.total("node") == self.lightning.received_msat(),
-            what="a node account that is what the node received",
+            lambda: self.ledger.total("node") == self.lightning.received_msat() - self.lightning.sent_msat(),
+            what="a node account that is what the node received, less what it sent",
         )
 
 

@@ -33,9 +33,10 @@ def test_a_fixed_price_is_enough_alone_and_says_so() -> None:
         "fixed=99999999",
         "fixed=100000,coinbase=https://a.test",
         "coinbase=https://a.test",
-        "coinbase=https://a.test,coinbase=https://b.test",
-        "coinbase=https://a.test,mtgox=https://b.test",
-        "coinbase=ftp://a.test,kraken=https://b.test",
+        "coinbase=https://a.test,kraken=https://b.test",
+        "coinbase=https://a.test,coinbase=https://b.test,kraken=https://c.test",
+        "coinbase=https://a.test,kraken=https://b.test,mtgox=https://c.test",
+        "coinbase=ftp://a.test,kraken=https://b.test,bitstamp=https://c.test",
     ],
 )
 def test_a_spec_that_cannot_be_trusted_is_refused_at_start(spec: str) -> None:
@@ -50,6 +51,11 @@ def test_what_agrees_is_sane_and_close_together(samples: dict[str, Decimal]) -> 
     assert all(samples[name] == usd for name, usd in kept.items())
     if kept:
         assert max(kept.values()) <= min(kept.values()) * (1 + MAX_DEVIATION) / (1 - MAX_DEVIATION)
+
+
+def test_two_feeds_that_are_further_apart_than_the_limit_do_not_agree_on_their_middle() -> None:
+    assert agreeing({"a": Decimal(100_000), "b": Decimal(105_000)}).keys() == {"a", "b"}
+    assert len(agreeing({"a": Decimal(100_000), "b": Decimal(105_001)})) == 1
 
 
 @given(FAIR, st.dictionaries(st.sampled_from("xy"), st.decimals(), max_size=1))

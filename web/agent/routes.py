@@ -14,7 +14,7 @@ from web.agent.schemas import (
 from web.agent.views import job_created, job_status
 from web.context import container
 from web.door import Answers, Operations
-from web.idempotency import caller_address
+from web.idempotency import caller_address, key_claim
 
 health = Operations("health", __name__, description="Health operations", url_prefix="/api")
 jobs = Operations("jobs", __name__, description="Payment-gated agent jobs, paid one by one", url_prefix="/api")
@@ -32,8 +32,9 @@ def create_job(body: dict[str, Any]) -> tuple[dict[str, Any], int, dict[str, str
 
     The invoice is ready to pay. Past the deadline the answer is 500 with Retry-After, and nothing was created that could be paid.
     """
-    view: JobView = container().jobs.create(body["request"], address=caller_address())
-    return job_created(view), 201, {"Location": f"/api/jobs/{view.job.public_id}"}
+    view: JobView = container().jobs.create(body["request"], address=caller_address(), claim=key_claim())
+    token = container().claims.token(view.job.public_id)
+    return job_created(view, claim_token=token), 201, {"Location": f"/api/jobs/{view.job.public_id}"}
 
 
 @jobs.get("/jobs/<id>", "getJob", Answers(JobStatusResponseSchema, errors=(404, 500)))

@@ -45,6 +45,9 @@ class CreateJobResponseSchema(Fields):
 
     jobId = fields.String(required=True)  # noqa: N815
     evalInvoice = fields.Nested(InvoiceInfoSchema, required=True)  # noqa: N815
+    claimToken = fields.String(  # noqa: N815
+        metadata={"description": "Proof that the job is yours, where the operator demands one. Told once."}
+    )
     state = fields.String(validate=validate.OneOf([str(state) for state in JobState]))
     createdAt = fields.String(metadata={"format": "date-time"})  # noqa: N815
 
@@ -74,6 +77,68 @@ class CostLedgerSchema(Fields):
     btcPriceUsd = fields.Decimal()  # noqa: N815
 
 
+class RequestQuerySchema(Fields):
+    """What to do, in the address."""
+
+    request = fields.String(required=True)
+
+
+class DemoResponseSchema(Fields):
+    """What the agent made of it."""
+
+    result = fields.String(required=True)
+
+
+class EstimateSchema(Fields):
+    """What a request costs at most. Sats are whole, dollars exact decimals."""
+
+    evalSats = fields.Integer(required=True, metadata={"description": "A job's evaluation invoice."})  # noqa: N815
+    workSats = fields.Integer(required=True, metadata={"description": "A job's work invoice."})  # noqa: N815
+    totalSats = fields.Integer(required=True)  # noqa: N815
+    estimatedCostUsd = fields.Decimal(required=True)  # noqa: N815
+    marginPct = fields.Decimal(required=True)  # noqa: N815
+    btcPriceUsd = fields.Decimal(required=True)  # noqa: N815
+    priceSource = fields.String(  # noqa: N815
+        required=True,
+        metadata={"description": "The feeds that agree on it; `fixed` where the operator named the price."},
+    )
+    priceAgeS = fields.Integer(required=True)  # noqa: N815
+    sessionMaxEvalSats = fields.Integer(required=True)  # noqa: N815
+    sessionMaxSats = fields.Integer(  # noqa: N815
+        required=True, metadata={"description": "What a session sets aside for this request; it pays what was used."}
+    )
+    minDepositSats = fields.Integer(required=True)  # noqa: N815
+    maxDepositSats = fields.Integer(required=True)  # noqa: N815
+
+
+class ClaimRefundRequestSchema(Fields):
+    """Where to pay what is owed."""
+
+    invoice = fields.String(
+        required=True,
+        validate=validate.Length(min=1),
+        metadata={"description": "BOLT11 invoice for exactly refundAmountSats, valid for two minutes more."},
+    )
+
+
+class ClaimRefundResponseSchema(Fields):
+    """How the payment of a refund stands. `ok` false: in flight; the same call again tells the outcome."""
+
+    ok = fields.Boolean(required=True)
+    refundAmountSats = fields.Integer(required=True)  # noqa: N815
+    paymentHash = fields.String(required=True)  # noqa: N815
+    message = fields.String(required=True)
+
+
+class RefundPaymentSchema(Fields):
+    """The latest payment of what a job is owed."""
+
+    state = fields.String(required=True, validate=validate.OneOf(["in_flight", "paid", "failed"]))
+    amountSats = fields.Integer(required=True)  # noqa: N815
+    paymentHash = fields.String(required=True)  # noqa: N815
+    claimedAt = fields.String(metadata={"format": "date-time"})  # noqa: N815
+
+
 class JobStatusResponseSchema(Fields):
     """A job as it stands; which members are there follows from `state`."""
 
@@ -87,4 +152,5 @@ class JobStatusResponseSchema(Fields):
     result = fields.String()
     costLedger = fields.Nested(CostLedgerSchema)  # noqa: N815
     errorMessage = fields.String()  # noqa: N815
+    refundPayment = fields.Nested(RefundPaymentSchema)  # noqa: N815
     receiptId = fields.String(metadata={"description": "The signed receipt of an ended job."})  # noqa: N815

@@ -6,13 +6,16 @@ from datetime import datetime
 from typing import Any
 
 from shared.agent.model import CostLedger, Estimate, Invoiced, JobState, JobView
+from shared.kernel.money import whole_sats
+from shared.lightning.model import Payout, PayoutState
 
 
-def job_created(view: JobView) -> dict[str, Any]:
+def job_created(view: JobView, *, claim_token: str) -> dict[str, Any]:
     """Return the answer to a creation. The service answers only once the invoice is there."""
     return {
         "jobId": view.job.public_id,
-        "evalInvoice": _invoice(view.eval_invoice) if view.eval_invoice else None,
+        "evalInvoice": invoice_shown(view.eval_invoice) if view.eval_invoice else None,
+        "claimToken": claim_token,
         "state": str(view.job.state),
         "createdAt": instant(view.job.created_at),
     }
@@ -24,11 +27,11 @@ def job_status(view: JobView) -> dict[str, Any]:
     shown: dict[str, Any] = {}
     match job.state:
         case JobState.AWAITING_EVAL_PAYMENT:
-            shown = {"evalInvoice": _invoice(view.eval_invoice)}
+            shown = {"evalInvoice": invoice_shown(view.eval_invoice)}
         case JobState.AWAITING_WORK_PAYMENT:
-            shown = {"workInvoice": _invoice(view.work_invoice), "pricingBreakdown": _pricing(job.estimate)}
+            shown = {"workInvoice": invoice_shown(view.work_invoice), "pricingBreakdown": _pricing(job.estimate)}
         case JobState.REJECTED:
-            shown = {"reason": job.reason or ""}
+            shown = {"reason": job.reason or "", "costLedger": _ledger(view.cost)}
         case JobState.COMPLETE:
             shown = {"result": job.result or "", "costLedger": _ledger(view.cost)}
         case JobState.FAILED:
@@ -36,7 +39,7 @@ def job_status(view: JobView) -> dict[str, Any]:
         case JobState.EVALUATING | JobState.EXECUTING:
             pass
     common = {"jobId": job.public_id, "state": str(job.state), "createdAt": instant(job.created_at)}
-    present = {**common, **shown, "receiptId": view.receipt_id}
+    present = {**common, **shown, "refundPayment": _payment(view.payout), "receiptId": view.receipt_id}
     return {name: value for name, value in present.items() if value is not None}
 
 
@@ -45,7 +48,8 @@ def instant(at: datetime) -> str:
     return at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _invoice(invoice: Invoiced | None) -> dict[str, Any] | None:
+def invoice_shown(invoice: Invoiced | None) -> dict[str, Any] | None:
+    """Return an invoice as its payer needs it, with links; None for none."""
     if invoice is None:
         return None
     return {
@@ -54,6 +58,17 @@ def _invoice(invoice: Invoiced | None) -> dict[str, Any] | None:
         "expiresAt": instant(invoice.expires_at),
         "uri": f"lightning:{invoice.payment_request.lower()}",
         "qr": f"LIGHTNING:{invoice.payment_request.upper()}",
+    }
+
+
+def _payment(payout: Payout | None) -> dict[str, Any] | None:
+    if payout is None:
+        return None
+    return {
+        "state": str(payout.state) if payout.state in (PayoutState.PAID, PayoutState.FAILED) else "in_flight",
+        "amountSats": whole_sats(payout.amount_msat),
+        "paymentHash": payout.payment_hash.hex(),
+        "claimedAt": instant(payout.created_at),
     }
 
 

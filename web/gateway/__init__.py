@@ -6,7 +6,7 @@ from flask import Flask
 
 from web.context import edge_of
 from web.door import Api
-from web.gateway import epochs, health, log, metrics, not_built, receipts
+from web.gateway import epochs, health, log, metrics, not_built, pricing, receipts
 from web.gateway.schemas import ErrorResponseSchema
 from web.unbuilt import refuse_all
 
@@ -35,7 +35,7 @@ def register(app: Flask) -> Api:
     """Open the door; return its document."""
     api = Api(app, prefix="GATEWAY", error_schema=ErrorResponseSchema, options=OPTIONS)
     health.register(app, edge_of(app).container.clock)
-    for room in (health, receipts, log, epochs):
+    for room in (health, receipts, log, epochs, pricing):
         api.register_blueprint(room.operations)
     metrics.register(app)
     refuse_all(app, not_built.NOT_BUILT, reason=not_built.REASON)

@@ -18,11 +18,14 @@ from prometheus_client.registry import Collector
 from config.queues import ANCHOR, LLM, MONEY, PAYOUT, QUEUES, TICK, Queue
 from shared.agent import gauges as agent
 from shared.agent.gauges import LATENCY_BOUNDS_MS, UNBOUNDED_MS, ModelGauge
+from shared.agent.reconciliation import LastReconciled, last_reconciled
+from shared.agent.sessions import gauges as sessions
+from shared.agent.sessions.gauges import SessionGauges
 from shared.kernel.errors import Unauthorized, Unavailable
 from shared.ledger import gauges as ledger
 from shared.ledger.gauges import LedgerGauges
 from shared.lightning import gauges as lightning
-from shared.lightning.gauges import InvoiceGauges
+from shared.lightning.gauges import InvoiceGauges, PayoutGauges
 from shared.receipts import gauges as receipts
 from shared.receipts.gauges import ProofGauges
 from shared.receipts.model import AnchorState
@@ -99,9 +102,12 @@ def _figures() -> list[Metric]:
             figures = [
                 *_work(work.gauges(tx)),
                 *_invoices(lightning.gauges(tx)),
+                *_payouts(lightning.payout_gauges(tx)),
                 *_books(ledger.gauges(tx)),
                 *_proofs(receipts.gauges(tx)),
+                *_sessions(sessions.gauges(tx)),
                 *_models(agent.gauges(tx)),
+                *_reconciled(last_reconciled(tx)),
             ]
     except Unavailable:
         log.warning("gauges_not_read")
@@ -178,6 +184,21 @@ def _invoices(read: InvoiceGauges) -> Iterator[Metric]:
     )
 
 
+def _payouts(read: PayoutGauges) -> Iterator[Metric]:
+    yield _gauge(
+        "lucid_payouts",
+        "Payments of what was owed, by state; intended, sending and unknown have not ended.",
+        [((state,), count) for state, count in read.payouts.items()],
+        labels=("state",),
+    )
+    yield _gauge(
+        "lucid_payout_open_seconds", "Age of the oldest payout that has not ended, 0 without one.", [((), read.open_s)]
+    )
+    yield _gauge(
+        "lucid_payouts_needing_review", "Open payouts about which the node's word is wanting.", [((), read.review)]
+    )
+
+
 def _books(read: LedgerGauges) -> Iterator[Metric]:
     yield _gauge(
         "lucid_ledger_imbalance_msat", "Sum of all postings: 0, or the books are broken.", [((), read.imbalance_msat)]
@@ -199,6 +220,34 @@ def _books(read: LedgerGauges) -> Iterator[Metric]:
         "What is owed back.",
         [((reason,), debts.amount_msat) for reason, debts in read.debts.items()],
         labels=("reason",),
+    )
+    yield _gauge("lucid_reservations_open", "Reservations that have not ended.", [((), read.reservations)])
+    yield _gauge("lucid_reservations_open_msat", "What they speak for.", [((), read.reserved_msat)])
+    yield _gauge(
+        "lucid_reservation_overdue_seconds",
+        "Time since the oldest open reservation should have ended.",
+        [((), read.reservation_overdue_s)],
+    )
+
+
+def _sessions(read: SessionGauges) -> Iterator[Metric]:
+    yield _gauge(
+        "lucid_sessions",
+        "Prefunded sessions.",
+        [((state,), count) for state, count in read.sessions.items()],
+        labels=("state",),
+    )
+    yield _gauge(
+        "lucid_session_requests_running",
+        "Requests that run on a session's balance.",
+        [((state,), count) for state, count in read.requests.items()],
+        labels=("state",),
+    )
+    yield _gauge("lucid_session_request_age_seconds", "Age of the oldest of them.", [((), read.request_age_s)])
+    yield _gauge(
+        "lucid_session_overdue_seconds",
+        "Time since the oldest idle session should have ended; a tick ends each soon after that.",
+        [((), read.overdue_s)],
     )
 
 
@@ -240,6 +289,15 @@ def _models(read: list[ModelGauge]) -> Iterator[Metric]:
         tokens.add_metric((*labels, "out"), gauge.tokens_out)
     yield latency
     yield tokens
+
+
+def _reconciled(last: LastReconciled | None) -> Iterator[Metric]:
+    yield _gauge(
+        "lucid_reconcile_differences",
+        "What the newest comparison of the books with the Lightning node's found; absent before the first.",
+        [((), last.differences)] if last else [],
+    )
+    yield _gauge("lucid_reconcile_age_seconds", "Time since then.", [((), last.age_s)] if last else [])
 
 
 def _cumulative(by_bound: dict[int, int]) -> list[tuple[str, float]]:

@@ -1,8 +1,20 @@
-"""Doorbells of invoice polling."""
+"""Doorbells of invoices that have a life of their own, and of invoice polling."""
 
 from __future__ import annotations
 
 from workers.app import app, container
+
+
+@app.task(name="invoice.open")
+def open_invoice(invoice_id: int) -> None:
+    """Ring: create a session's invoice."""
+    container().openings.open(invoice_id)
+
+
+@app.task(name="invoice.withdraw")
+def withdraw_invoice(invoice_id: int) -> None:
+    """Ring: make an abandoned invoice of a session unpayable."""
+    container().openings.withdraw(invoice_id)
 
 
 @app.task(name="sweep.find_due")

@@ -4,6 +4,7 @@ LucidError
 └── LightningError
     ├── NodeUnavailable   (Unavailable) no answer, and nothing depends on the one that is missing: ask again
     ├── NodeRefused       the node said no and did nothing: credential, field, permission
+    │   └── PaymentNotSent   a payment was refused before anything was recorded
     ├── OutcomeUnknown    the call may or may not have taken effect: find out before doing anything else
     └── InvoiceMismatch   (Conflict) the node has an invoice of this hash, but not the one that was asked for
 """
@@ -71,6 +72,12 @@ class NodeRefused(LightningError):
     """The node understood and declined; nothing has happened."""
 
     code = "node_refused"
+
+
+class PaymentNotSent(NodeRefused):
+    """The node refused a payment before it recorded anything: nothing was sent, and nothing will be."""
+
+    code = "payment_not_sent"
 
 
 class OutcomeUnknown(LightningError):

@@ -6,7 +6,6 @@ What can be raised is drawn in `shared/lightning/clients/faults.py`.
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import grpc
 
 from shared.kernel.errors import Conflict, IntegrityFault
 from shared.lightning.clients import stubs
+from shared.lightning.clients.connection import LndConnection
 from shared.lightning.clients.faults import (
     ALREADY_CANCELED,
     ALREADY_EXISTS,
@@ -46,18 +46,6 @@ __all__ = [
 
 _PAGE = 100
 _STOP_CHECK_S = 0.2
-_OPTIONS: tuple[tuple[str, int], ...] = (
-    # lnd refuses pings closer than 5 s, and pings on a connection without a call.
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.keepalive_permit_without_calls", 0),
-    ("grpc.http2.max_pings_without_data", 0),
-    # A node that came back is found within seconds; gRPC's own default is two minutes.
-    ("grpc.initial_reconnect_backoff_ms", 250),
-    ("grpc.min_reconnect_backoff_ms", 250),
-    ("grpc.max_reconnect_backoff_ms", 3_000),
-    ("grpc.max_receive_message_length", 50 * 1024 * 1024),
-)
 
 
 @dataclass(frozen=True)
@@ -90,20 +78,13 @@ class LndClient:
     def __init__(
         self, target: str, tls_cert_pem: str, macaroon_hex: str, *, timeout_s: float = 5.0, tls_name: str = ""
     ) -> None:
-        self._target = target
-        self._tls_cert_pem = tls_cert_pem
-        self._macaroon_hex = macaroon_hex
+        self._connection = LndConnection(target, tls_cert_pem, macaroon_hex, tls_name=tls_name)
         self._timeout_s = timeout_s
-        self._tls_name = tls_name
-        self._lock = threading.Lock()
-        self._pid = 0
-        self._open: _Stubs | None = None
-        self._inherited: list[_Stubs] = []
 
     def get_info(self) -> NodeInfo:
         """Ask the node who it is."""
         try:
-            answer = self._stubs().lightning.GetInfo(stubs.lnrpc.GetInfoRequest(), timeout=self._timeout_s)
+            answer = self._connection.stubs().lightning.GetInfo(stubs.lnrpc.GetInfoRequest(), timeout=self._timeout_s)
         except grpc.RpcError as error:
             raise fault_of(error, doing="GetInfo") from error
         return NodeInfo(
@@ -123,7 +104,7 @@ class LndClient:
         payment_hash = hashlib.sha256(preimage).digest()
         wanted = stubs.lnrpc.Invoice(r_preimage=preimage, value_msat=amount_msat, memo=memo, expiry=expiry_s)
         try:
-            answer = self._stubs().lightning.AddInvoice(wanted, timeout=self._timeout_s)
+            answer = self._connection.stubs().lightning.AddInvoice(wanted, timeout=self._timeout_s)
         except grpc.RpcError as error:
             return self._adopt(payment_hash, amount_msat, after=error)
         if answer.r_hash != payment_hash:
@@ -134,7 +115,7 @@ class LndClient:
         """Return the invoice, or None when the node says that it has none of this hash."""
         asked = stubs.lnrpc.PaymentHash(r_hash=payment_hash)
         try:
-            return _invoice(self._stubs().lightning.LookupInvoice(asked, timeout=self._timeout_s))
+            return _invoice(self._connection.stubs().lightning.LookupInvoice(asked, timeout=self._timeout_s))
         except grpc.RpcError as error:
             if is_unknown_invoice(error):
                 return None
@@ -144,7 +125,7 @@ class LndClient:
         """Make sure that nobody can pay any more; after CANCELED nobody ever will. Safe to repeat."""
         asked = stubs.invoicesrpc.CancelInvoiceMsg(payment_hash=payment_hash)
         try:
-            self._stubs().invoices.CancelInvoice(asked, timeout=self._timeout_s)
+            self._connection.stubs().invoices.CancelInvoice(asked, timeout=self._timeout_s)
         except grpc.RpcError as error:
             if says(error, ALREADY_SETTLED):
                 return CancelOutcome.ALREADY_SETTLED
@@ -161,7 +142,7 @@ class LndClient:
         at least once, in any order. Raises `NodeUnavailable` when the stream breaks, which keepalive notices.
         """
         asked = stubs.lnrpc.InvoiceSubscription(settle_index=settle_index)
-        call = self._stubs().lightning.SubscribeInvoices(asked)
+        call = self._connection.stubs().lightning.SubscribeInvoices(asked)
         threading.Thread(target=_cancel_when, args=(stop, call), name="lnd-subscription-stop", daemon=True).start()
         try:
             for message in call:
@@ -190,7 +171,7 @@ class LndClient:
             if created_from is not None:
                 asked.creation_date_start = int(created_from.timestamp())
             try:
-                answer = self._stubs().lightning.ListInvoices(asked, timeout=self._timeout_s)
+                answer = self._connection.stubs().lightning.ListInvoices(asked, timeout=self._timeout_s)
             except grpc.RpcError as error:
                 raise fault_of(error, doing="ListInvoices") from error
             for message in answer.invoices:
@@ -202,10 +183,7 @@ class LndClient:
 
     def close(self) -> None:
         """Close this process's connection, if it has one. A later call opens a new one."""
-        with self._lock:
-            if self._open is not None and self._pid == os.getpid():
-                self._open.channel.close()
-            self._open = None
+        self._connection.close()
 
     def _adopt(self, payment_hash: bytes, amount_msat: int, *, after: grpc.RpcError) -> str:
         """Answer for an AddInvoice that failed: the invoice may exist, from this call or from an earlier one."""
@@ -221,43 +199,6 @@ class LndClient:
         if found.state is not NodeInvoiceState.OPEN:
             raise InvoiceMismatch(f"the node has it {found.state}, not OPEN", found=found)
         return found.payment_request
-
-    def _stubs(self) -> _Stubs:
-        """Return this process's connection. One inherited over a fork is left alone: its threads stayed behind."""
-        with self._lock:
-            if self._open is not None and self._pid != os.getpid():
-                self._inherited.append(self._open)
-                self._open = None
-            if self._open is None:
-                self._open = _Stubs(self._channel())
-                self._pid = os.getpid()
-            return self._open
-
-    def _channel(self) -> grpc.Channel:
-        roots = self._tls_cert_pem.encode("ascii") or None
-        macaroon = grpc.metadata_call_credentials(_Macaroon(self._macaroon_hex), name="macaroon")
-        credentials = grpc.composite_channel_credentials(grpc.ssl_channel_credentials(roots), macaroon)
-        names = (("grpc.ssl_target_name_override", self._tls_name),) if self._tls_name else ()
-        return grpc.secure_channel(self._target, credentials, options=(*_OPTIONS, *names))
-
-
-class _Stubs:
-    """A channel and the two services on it."""
-
-    def __init__(self, channel: grpc.Channel) -> None:
-        self.channel = channel
-        self.lightning: Any = stubs.lnrpc_grpc.LightningStub(channel)
-        self.invoices: Any = stubs.invoicesrpc_grpc.InvoicesStub(channel)
-
-
-class _Macaroon(grpc.AuthMetadataPlugin):
-    """Adds the macaroon to every call."""
-
-    def __init__(self, macaroon_hex: str) -> None:
-        self._metadata = (("macaroon", macaroon_hex),)
-
-    def __call__(self, _context: grpc.AuthMetadataContext, callback: grpc.AuthMetadataPluginCallback) -> None:
-        callback(self._metadata, None)
 
 
 def _invoice(message: Any) -> NodeInvoice:

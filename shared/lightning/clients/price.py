@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from statistics import median
+from statistics import median, median_low
 from types import MappingProxyType
 from typing import Any
 
@@ -22,12 +22,14 @@ import httpx
 
 from shared.kernel.clock import Clock
 from shared.kernel.errors import Unavailable
+from shared.kernel.failpoints import effect as failpoint
 
 FIXED = "fixed"
 LEAST_USD = Decimal(1_000)
 MOST_USD = Decimal(10_000_000)
 MAX_DEVIATION = Decimal("0.05")
 QUORUM = 2
+LEAST_FEEDS = 3
 CACHE_S = 30.0
 _RETRY_S = 5.0
 _MAX_BODY = 65_536
@@ -76,7 +78,8 @@ PARSERS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
 class PriceFeeds:
     """The price port. `spec` is `name=url,name=url` with names from `PARSERS`, or `fixed=100000` on its own.
 
-    Raises ValueError for a spec that can't work. Safe to share between threads; one refresh runs at a time.
+    Raises ValueError for a spec that can't work. Safe to share between threads: one of them asks the feeds, and only where
+    there is no price of the last `max_age_s` do the others wait for it.
     """
 
     def __init__(self, spec: str, *, clock: Clock, max_age_s: float, fetch_timeout_s: float = 3.0) -> None:
@@ -84,9 +87,8 @@ class PriceFeeds:
         self._max_age_s = max_age_s
         self._fetch_timeout_s = fetch_timeout_s
         self._fixed_usd, self._urls = _parsed(spec)
-        self._lock = threading.Lock()
-        self._last: PriceQuote | None = None
-        self._last_at = 0.0
+        self._asking = threading.Lock()
+        self._last: tuple[PriceQuote, float] | None = None  # with the monotonic time of asking
         self._tried_at: float | None = None
 
     @property
@@ -98,34 +100,48 @@ class PriceFeeds:
         """Return a price that may be `max_age_s` old (see `at`). Raises `NoTrustworthyPrice`, never guesses."""
         if self._fixed_usd is not None:
             return PriceQuote(usd=self._fixed_usd, source=FIXED, at=self._clock.now(), feeds=1, is_fixed=True)
-        with self._lock:
-            if self._is_due():
+        with failpoint("price.quote"):
+            self._ask_if_due()
+        usable = self._usable()
+        if usable is None:
+            raise NoTrustworthyPrice("no trustworthy bitcoin price", retry_after_s=int(_RETRY_S))
+        return usable
+
+    def _ask_if_due(self) -> None:
+        if not self._is_due() or not self._asking.acquire(blocking=self._usable() is None):
+            return
+        try:
+            if self._is_due():  # somebody else may have asked while we waited
                 self._refresh()
-            now = self._clock.monotonic()
-            if self._last is None or now - self._last_at > self._max_age_s:
-                raise NoTrustworthyPrice("no trustworthy bitcoin price", retry_after_s=int(_RETRY_S))
-            return self._last
+        finally:
+            self._asking.release()
+
+    def _usable(self) -> PriceQuote | None:
+        if self._last is None or self._clock.monotonic() - self._last[1] > self._max_age_s:
+            return None
+        return self._last[0]
 
     def _is_due(self) -> bool:
         """Ask the feeds at most every 30 s while they agree, every 5 s while they don't."""
         now = self._clock.monotonic()
-        if self._last is not None and now - self._last_at < CACHE_S:
+        if self._last is not None and now - self._last[1] < CACHE_S:
             return False
         return self._tried_at is None or now - self._tried_at >= _RETRY_S
 
     def _refresh(self) -> None:
-        self._tried_at = self._clock.monotonic()
+        asked_at = self._clock.monotonic()
         agreed = agreeing(self._samples())
+        self._tried_at = self._clock.monotonic()  # not before: who finds no price waits for the answers
         if len(agreed) < QUORUM:
             return
-        self._last = PriceQuote(
+        found = PriceQuote(
             usd=median(agreed.values()),
             source="+".join(sorted(agreed)),
             at=self._clock.now(),
             feeds=len(agreed),
             is_fixed=False,
         )
-        self._last_at = self._tried_at
+        self._last = (found, asked_at)
 
     def _samples(self) -> dict[str, Decimal]:
         """Ask every feed at once; one that is late, broken or absurd is left out."""
@@ -144,11 +160,11 @@ class PriceFeeds:
 
 
 def agreeing(samples: Mapping[str, Decimal]) -> dict[str, Decimal]:
-    """Return the samples inside the sane band and within 5 % of the median of those."""
+    """Return the samples inside the sane band and within 5 % of the median of those (of two: of the lower one)."""
     sane = {name: usd for name, usd in samples.items() if usd.is_finite() and LEAST_USD <= usd <= MOST_USD}
     if not sane:
         return {}
-    middle = median(sane.values())
+    middle = median_low(sane.values())
     return {name: usd for name, usd in sane.items() if abs(usd - middle) <= middle * MAX_DEVIATION}
 
 
@@ -166,8 +182,8 @@ def _parsed(spec: str) -> tuple[Decimal | None, dict[str, str]]:
             raise ValueError(f"unknown price feed {name!r}; known: {', '.join(PARSERS)}, {FIXED}")
         if not url.startswith(("https://", "http://")):
             raise ValueError(f"price feed {name} needs a URL")
-    if len(entries) < QUORUM:
-        raise ValueError(f"at least {QUORUM} price feeds are needed, or {FIXED}=<usd>")
+    if len(entries) < LEAST_FEEDS:
+        raise ValueError(f"at least {LEAST_FEEDS} price feeds are needed, or {FIXED}=<usd>")
     return None, entries
 
 

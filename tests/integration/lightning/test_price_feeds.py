@@ -250,3 +250,24 @@ def test_many_callers_cause_one_refresh(exchange: Exchange, feeds_of: Callable[.
         caller.join()
     assert quotes == [Decimal("100000.50")] * 8
     assert len(exchange.asked) == 3
+
+
+def test_while_one_asks_the_others_are_served_the_last_good_price(
+    exchange: Exchange, clock: HandClock, feeds_of: Callable[..., PriceFeeds]
+) -> None:
+    feeds = feeds_of(exchange.spec, fetch_timeout_s=5.0)
+    first = feeds.quote()
+    exchange.held = {"/coinbase", "/kraken", "/bitstamp"}
+    clock.forward(31)
+    asking = threading.Thread(target=feeds.quote)
+    asking.start()
+    try:
+        while len(exchange.asked) < 6:
+            asking.join(0.01)
+        assert feeds.quote() is first
+        assert asking.is_alive()
+    finally:
+        exchange.release.set()
+        asking.join()
+    assert feeds.quote() is not first
+    assert len(exchange.asked) == 6

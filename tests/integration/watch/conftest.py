@@ -57,6 +57,12 @@ def container(url: str) -> Iterator[Container]:  # noqa: F811 - the fixture
     built.database.close()
 
 
+AN_OPEN_PAYOUT = """
+INSERT INTO payouts (owner_kind, owner_id, state, payment_request, payment_hash, amount_msat, fee_limit_msat, expires_at)
+VALUES ('job', 1, 'unknown', 'lnbcrt1', sha256('one'), 20000, 1000, now() + interval '1 day')
+"""
+
+
 class Vandal:
     """Rewrites rows that nothing in the product could: as the database's owner, with the guards off."""
 

@@ -16,7 +16,7 @@ from shared.receipts.audit import PAGE, audit_log
 from shared.receipts.log import EpochRules
 from shared.work.model import StepRef
 from shared.work.service import Work
-from tests.integration.watch.conftest import Vandal
+from tests.integration.watch.conftest import AN_OPEN_PAYOUT, Vandal
 from tests.integration.work.notary import Notary
 
 JOB = Owner("job", 1)
@@ -168,7 +168,7 @@ def test_an_entry_that_lost_all_its_postings_is_found_though_the_sum_is_zero(
     [
         "DELETE FROM debts",
         "UPDATE debts SET amount_msat = 3999",
-        "UPDATE debts SET state = 'paid'",
+        "UPDATE debts SET state = 'paid', payout_id = 1",
         "UPDATE debts SET owner_id = 2",
     ],
 )
@@ -289,6 +289,18 @@ def test_what_may_be_right_is_a_warning(container: Container, work: Work, vandal
 def test_a_step_that_waits_for_its_time_is_not_stuck(container: Container, work: Work, vandal: Vandal) -> None:
     start_step(work, container)
     vandal.run("UPDATE steps SET created_at = now() - interval '1 day', not_before = now() + interval '1 minute'")
+    assert motion_faults(container) == []
+
+
+@pytest.mark.usefixtures("in_motion")
+def test_a_payout_that_takes_too_long_or_needs_somebody_is_named(container: Container, vandal: Vandal) -> None:
+    vandal.run(AN_OPEN_PAYOUT)
+    assert motion_faults(container) == []
+    vandal.run("UPDATE payouts SET needs_review = true")
+    assert [text for text in motion_faults(container) if "look at the node" in text]
+    vandal.run("UPDATE payouts SET needs_review = false, created_at = now() - interval '61 minutes'")
+    assert motion_faults(container) == ["a payout that was claimed 61 min ago has not ended"]
+    vandal.run("UPDATE payouts SET state = 'failed', fault = 'NO_ROUTE', ended_at = now()")
     assert motion_faults(container) == []
 
 

@@ -13,7 +13,7 @@ from shared.ledger import service as ledger
 from shared.ledger.model import DebtReason
 from shared.work.model import StepRef
 from shared.work.service import Work
-from tests.integration.watch.conftest import NOWHERE, TOKEN, Vandal, settings_on
+from tests.integration.watch.conftest import AN_OPEN_PAYOUT, NOWHERE, TOKEN, Vandal, settings_on
 from tests.integration.work.notary import Notary
 from web.app import create_app
 
@@ -99,6 +99,17 @@ def test_the_figures_are_those_of_the_rows(
     assert value(samples, "lucid_debts_open_msat", reason="late") == 10_000
     assert value(samples, "lucid_ledger_account_msat", account="debts_payable") == -10_000
     assert (value(samples, "lucid_log_size"), value(samples, "lucid_receipts_unintegrated")) == (3, 2)
+
+
+def test_payouts_are_counted_by_state_and_the_oldest_open_one_has_its_age(client: FlaskClient, vandal: Vandal) -> None:
+    assert value(scrape(client), "lucid_payout_open_seconds") == 0
+    vandal.run(AN_OPEN_PAYOUT)
+    vandal.run("UPDATE payouts SET needs_review = true, created_at = now() - interval '100 s'")
+    samples = scrape(client)
+    assert value(samples, "lucid_payouts", state="unknown") == 1
+    assert value(samples, "lucid_payouts", state="paid") == 0
+    assert 100 <= value(samples, "lucid_payout_open_seconds") < 120
+    assert value(samples, "lucid_payouts_needing_review") == 1
 
 
 def test_a_removed_posting_shows_as_an_imbalance(client: FlaskClient, container: Container, vandal: Vandal) -> None:

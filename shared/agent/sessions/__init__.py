@@ -1,0 +1,1 @@
+"""Prefunded sessions: pay once, ask often, take the rest home."""

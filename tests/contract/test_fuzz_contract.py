@@ -1,0 +1,311 @@
+"""Generated requests against the contracts themselves, one by one and in chains: what comes back is promised somewhere.
+
+An answer is promised by the contract, by `docs/supersets.md`, or by `docs/not-built.md`, in this order; the chains also run over the
+documents that the service serves, which are always here. A sample; 20,000 requests a contract where LUCID_SOAK is set.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis.errors import FlakyStrategyDefinition, Unsatisfiable
+from requests.adapters import HTTPAdapter
+from schemathesis import Case, GenerationMode
+from schemathesis.core.transport import Response
+from schemathesis.schemas import APIOperation
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+)
+
+from tests.contract.conftest import ROOT, contract
+from tests.contract.document_comparison import operations
+from tests.contract.test_documents import SUPERSETS, declared_supersets
+from web.problems import Door, door_of
+
+IS_SOAK = bool(os.environ.get("LUCID_SOAK"))
+SOAK_CASES = 20_000
+SOAK_SHARE = SOAK_CASES // 2
+"""What each mode asks of a contract's operations together; what these do not use up, the chains do."""
+ROUNDS, CHAINS, STEPS = 2, 3, 8
+PATIENCE_S = 15.0
+NOT_BUILT_SHARE = 4
+"""One in so many of the operations that all answer 501 is asked, where it is a sample."""
+LINE = re.compile(r"^\| [A-Z]+ \| `[^`]+` \| `(\w+)` \|", re.MULTILINE)
+EVERYWHERE = re.compile(r"^\| ([0-9, ]+) \|[^|]*\bevery (?:address|path)\b", re.MULTILINE)
+CONFORMING = [content_type_conformance, response_headers_conformance, response_schema_conformance]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A document to hold the service to. `served_at`: its address, where it is our own; else it is a file of the contracts."""
+
+    name: str
+    base: str = ""
+    served_at: str | None = None
+
+
+CONTRACTS = (
+    Source("agent-jobs.openapi.yaml", base="/api"),
+    Source("lucidlayer-full.openapi.yaml"),
+    Source("lucidlayer.openapi.yaml"),
+    Source("lucid-pipelines.md"),
+)
+SERVED = (
+    Source("the agent's own", base="/api", served_at="/api/openapi.json"),
+    Source("the gateway's own", served_at="/openapi.json"),
+)
+tried: Counter[str] = Counter()
+"""Requests by document. The chains, which come last, fill a soak up to its number."""
+
+
+class Promises:
+    """Which statuses an operation may answer with."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self._declared = {
+            operation["operationId"]: {int(code) for code in operation["responses"]}
+            for _, _, operation in operations(document)
+        }
+        for code, name in declared_supersets():
+            if name in self._declared:
+                self._declared[name].add(int(code))
+        self._not_built = set(LINE.findall((ROOT / "docs" / "not-built.md").read_text(encoding="utf-8")))
+        self._everywhere = {int(code) for codes in EVERYWHERE.findall(SUPERSETS) for code in codes.split(",")}
+
+    @property
+    def size(self) -> int:
+        """Return how many operations there are."""
+        return len(self._declared)
+
+    def is_built(self, name: str) -> bool:
+        """Tell whether the operation is."""
+        return name not in self._not_built
+
+    def of(self, name: str) -> set[int]:
+        """Return the statuses of an operation; what is not built answers 501, and nothing that would pass for the real thing."""
+        return self._everywhere | (self._declared[name] if self.is_built(name) else {501})
+
+
+class Loopback(HTTPAdapter):
+    """Sends from an address of its own, so that no limit of an address is met, nor used up for the other tests."""
+
+    _numbers = count(2 * 250)
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        """Bind what requests would leave to the system."""
+        third, fourth = divmod(next(self._numbers), 250)
+        super().init_poolmanager(*arguments, source_address=(f"127.0.{third}.{fourth + 2}", 0), **options)
+
+
+def caller() -> requests.Session:
+    session = requests.Session()
+    session.mount("http://", Loopback())
+    return session
+
+
+class Judge:
+    """Sends a document's cases to the service and holds each answer against what is promised."""
+
+    def __init__(self, source: Source, document: dict[str, Any], *, web_url: str) -> None:
+        self.source = source
+        self.promises = Promises(document)
+        self.base_url = web_url + source.base
+        self.waiting: set[str] = set()
+        self.broken: list[str] = []
+        """What was found, kept apart from the search: a chain that is not the same twice can lose its failure."""
+
+    def ask(self, case: Case[Any], session: requests.Session) -> None:
+        """Send `case` and check the answer. Who waits for work that no process of this stack does is asked once."""
+        if case.operation.label not in self.waiting:
+            try:
+                answer = case.call(base_url=self.base_url, session=session, timeout=PATIENCE_S)
+            except requests.ReadTimeout:
+                self.waiting.add(case.operation.label)
+            else:
+                self.check(case, answer)
+
+    def check(self, case: Case[Any], answer: Response) -> None:
+        """Raise where `answer` breaks a promise."""
+        tried[self.source.name] += 1
+        try:
+            self._check(case, answer)
+        except BaseException as fault:
+            self.broken.append(f"{fault}")
+            raise
+
+    def _check(self, case: Case[Any], answer: Response) -> None:
+        raw = case.operation.definition.raw
+        at = f"{answer.status_code} {answer.content[:300]!r} to {case.as_curl_command()[:2000]}"
+        assert answer.status_code in self.promises.of(raw["operationId"]), at
+        assert "html" not in answer.headers.get("content-type", ["?"])[0], at
+        if answer.status_code == 500:
+            assert door_of(answer.request.path_url) is Door.AGENT, at
+            assert answer.headers.get("retry-after"), at  # a deadline that passed, not a fault
+        if str(answer.status_code) in raw["responses"]:
+            case.validate_response(answer, checks=CONFORMING)
+        else:
+            assert set(answer.json()) >= {"error", "request_id"}, at
+
+
+def load(source: Source, web_url: str) -> dict[str, Any]:
+    if source.served_at is not None:
+        served: dict[str, Any] = httpx.get(web_url + source.served_at).json()
+        return served
+    return pipelines() if source.name.endswith(".md") else contract(source.name)
+
+
+def pipelines() -> dict[str, Any]:
+    """Return door two's page, which is prose, as an OpenAPI document: its addresses, fields, answers and error codes."""
+    folder = Path(os.environ.get("LUCID_CONTRACTS") or ROOT.parent / "shared" / "contracts")
+    if not (folder / "lucid-pipelines.md").exists():
+        pytest.skip("lucid-pipelines.md is not here: set LUCID_CONTRACTS to the folder of the API contracts")
+    text = (folder / "lucid-pipelines.md").read_text(encoding="utf-8")
+    codes = re.findall(r"^(4\d\d|500)[A-Z]", text, re.MULTILINE)
+    code = {"type": "object", "required": ["code", "message"], "properties": {"code": {"type": "string"}}}
+    error = {"type": "object", "required": ["error"], "properties": {"error": code}}
+    paths = {}
+    for chapter in re.split(r"^POST(?=/api/v1/\w+$)", text, flags=re.MULTILINE)[1:]:
+        path, _, rest = chapter.partition("\n")
+        fields = re.findall(r"^([a-z]+)string(Required|Optional)", rest, re.MULTILINE)
+        answered = re.findall(r'^  "(\w+)":', rest.partition("How it works")[0], re.MULTILINE)
+        body = _object(
+            fields=[name for name, _ in fields], required=[name for name, how in fields if how == "Required"]
+        )
+        paths[path] = {
+            "post": {
+                "operationId": path.rpartition("/")[2],
+                "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
+                "responses": {
+                    "200": _answer({"type": "object", "required": answered}),
+                    **{status: _answer(error) for status in codes},
+                },
+            }
+        }
+    return {"openapi": "3.1.0", "info": {"title": "LUCID API", "version": "1"}, "paths": paths}
+
+
+def _object(*, fields: list[str], required: list[str]) -> dict[str, Any]:
+    return {"type": "object", "required": required, "properties": {name: {"type": "string"} for name in fields}}
+
+
+def _answer(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"description": "as the page has it", "content": {"application/json": {"schema": schema}}}
+
+
+def limits(examples: int) -> settings:
+    return settings(
+        max_examples=examples,
+        stateful_step_count=STEPS,
+        deadline=None,
+        derandomize=not IS_SOAK,
+        database=None,
+        phases=(Phase.generate,),
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+def can_be_wrong(raw: dict[str, Any]) -> bool:
+    """Tell whether anything but text in the path is asked for: any text is a text, and a path is never without it."""
+    asked = [parameter for parameter in raw.get("parameters", []) if parameter.get("in") != "path"]
+    return bool(asked) or "requestBody" in raw
+
+
+def examples_of(operation: APIOperation[Any, Any, Any, Any], mode: GenerationMode, judge: Judge, *, turn: int) -> int:
+    """Return how many requests an operation is worth."""
+    if mode is GenerationMode.NEGATIVE and not can_be_wrong(operation.definition.raw):
+        return 0
+    if IS_SOAK:
+        return SOAK_SHARE // judge.promises.size + 1
+    if judge.promises.is_built(operation.definition.raw["operationId"]):
+        return 8
+    return int(turn % NOT_BUILT_SHARE == 0)
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=str)
+@pytest.mark.parametrize("source", CONTRACTS, ids=lambda source: source.name)
+def test_every_operation_of_a_contract_answers_what_is_promised(
+    web_url: str, source: Source, mode: GenerationMode
+) -> None:
+    document = load(source, web_url)
+    judge = Judge(source, document, web_url=web_url)
+    results: list[Any] = list(schemathesis.openapi.from_dict(document).get_all_operations())
+    found = [result.ok() for result in results]
+    assert found
+    for turn, operation in enumerate(found):
+        examples = examples_of(operation, mode, judge, turn=turn)
+        if examples:
+            with caller() as session:
+                _fuzz(operation, mode, limits(examples), lambda case: judge.ask(case, session))
+
+
+def _fuzz(
+    operation: APIOperation[Any, Any, Any, Any],
+    mode: GenerationMode,
+    bounds: settings,
+    check: Callable[[Case[Any]], None],
+) -> None:
+    @bounds
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def run(case: Case[Any]) -> None:
+        check(case)
+
+    with contextlib.suppress(Unsatisfiable):  # there is no wrong way to call it
+        run()
+
+
+@pytest.mark.parametrize("source", [*CONTRACTS[:2], *SERVED], ids=lambda source: source.name)
+def test_every_chain_of_operations_answers_what_is_promised(web_url: str, source: Source) -> None:
+    """Later requests take ids and other values from earlier answers, along the links that the document's shapes suggest."""
+    document = load(source, web_url)
+    judge = Judge(source, document, web_url=web_url)
+    machine: Any = chained(schemathesis.openapi.from_dict(document), judge)
+    for number in count():
+        if tried[source.name] >= SOAK_CASES if IS_SOAK else number >= ROUNDS:
+            break
+        with contextlib.suppress(
+            FlakyStrategyDefinition, requests.ReadTimeout
+        ):  # times and ids in answers are not the same twice
+            seed(number)(machine).run(settings=limits(CHAINS))
+        assert judge.broken == []
+    print(
+        f"{source.name}: {tried[source.name]} requests; unanswered in {PATIENCE_S} s: {sorted(judge.waiting)}"
+    )  # with -s
+    assert tried[source.name]
+
+
+def chained(schema: Any, judge: Judge) -> type[Any]:
+    class Machine(schema.as_state_machine()):  # type: ignore[misc] # made from the document
+        """One chain, from one caller."""
+
+        def setup(self) -> None:
+            """Begin."""
+            self.session = caller()
+
+        def teardown(self) -> None:
+            """End."""
+            self.session.close()
+
+        def get_call_kwargs(self, case: Case[Any]) -> dict[str, Any]:  # noqa: ARG002 - schemathesis's signature
+            """Return what a call takes besides its case."""
+            return {"base_url": judge.base_url, "session": self.session, "timeout": PATIENCE_S}
+
+        def validate_response(self, response: Response, case: Case[Any], *_more: Any, **_options: Any) -> None:
+            """Hold the answer against what is promised."""
+            judge.check(case, response)
+
+    return Machine

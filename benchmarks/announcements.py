@@ -1,10 +1,10 @@
-"""An ear on the product's events channel: when was which job's move announced? Nobody has to ask the service."""
+"""An ear on the product's events channel: when was which owner's move announced? Nobody has to ask the service."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Self
@@ -38,10 +38,16 @@ class Announcements:
         self._stop.set()
         self._reader.join()
 
-    @contextmanager
-    def of_job(self, row_id: int) -> Iterator[SimpleQueue[float]]:
+    def of_job(self, row_id: int) -> AbstractContextManager[SimpleQueue[float]]:
         """Yield the arrivals of one job's announcements from now on."""
-        name = f"job:{row_id}"
+        return self._of(f"job:{row_id}")
+
+    def of_session(self, row_id: int) -> AbstractContextManager[SimpleQueue[float]]:
+        """Yield the arrivals of one session's announcements from now on."""
+        return self._of(f"session:{row_id}")
+
+    @contextmanager
+    def _of(self, name: str) -> Iterator[SimpleQueue[float]]:
         arrivals: SimpleQueue[float] = SimpleQueue()
         self._heard[name] = arrivals
         try:

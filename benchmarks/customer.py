@@ -13,6 +13,7 @@ import httpx
 
 from benchmarks.ground import Ground
 
+REQUEST = "Say something short."
 ENDED = ("rejected", "complete", "failed")
 PATIENCE_S = 60.0
 _LOOK_AGAIN_S = 1.0
@@ -63,6 +64,13 @@ class Payer:
             raise WentWrong(f"a payment failed: {answer.text[:200]}")
         return Payment(int(payment["htlcs"][-1]["resolve_time_ns"]) / 1e9, returned_at)
 
+    def invoice(self, sats: int) -> str:
+        """Return a payment request of the wallet for so many sats."""
+        answer = self._http.post("/v1/invoices", json={"value": str(sats), "memo": "bench"})
+        if not answer.is_success:
+            raise WentWrong(f"the wallet made no invoice: {answer.text[:200]}")
+        return str(answer.json()["payment_request"])
+
     def close(self) -> None:
         """Close the connection."""
         self._http.close()
@@ -87,9 +95,9 @@ class Customer:
         self._rows.close()
         self.payer.close()
 
-    def create(self) -> Created:
+    def create(self, request: str = REQUEST) -> Created:
         """Create a job."""
-        answer = self._api.post("/api/jobs", json={"request": "Say something short."})
+        answer = self._api.post("/api/jobs", json={"request": request})
         if answer.status_code != httpx.codes.CREATED:
             raise WentWrong(f"a job could not be created: {answer.text[:200]}")
         body = answer.json()

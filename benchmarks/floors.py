@@ -59,11 +59,11 @@ _RECEIPT = {
 
 def measure(ground: Ground, effort: Effort) -> Section:
     """Measure the floors and what the product adds to them."""
-    hello_figures, hello_p50 = _hello(ground, effort.http_requests)
+    hello_figures, hello_p50 = bare_flask(ground, effort.http_requests)
     job_figures, job_p50 = _own_page(ground, effort.http_requests)
     with running_peer(ground) as peer:
         hop = peer.hops(ground.clock, effort.celery_hops)
-    raw, pooled = _commits(ground, effort.commits)
+    raw, pooled = commits(ground, effort.commits)
     return Section(
         "Floors of this machine",
         [
@@ -85,7 +85,8 @@ def measure(ground: Ground, effort: Effort) -> Section:
     )
 
 
-def _hello(ground: Ground, count: int) -> tuple[list[Figure], float]:
+def bare_flask(ground: Ground, count: int) -> tuple[list[Figure], float]:
+    """Ask Flask that answers one constant; return the figures, and the p50 over one connection in seconds."""
     with _hello_server(ground) as url:
         return _requests("bare Flask under the same gunicorn", ground, url, count)
 
@@ -127,7 +128,7 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _commits(ground: Ground, count: int) -> tuple[list[float], list[float]]:
+def commits(ground: Ground, count: int) -> tuple[list[float], list[float]]:
     """Commit by turns with a bare connection and through the product's pool, so that both meet the same disk."""
     raw: list[float] = []
     pooled: list[float] = []

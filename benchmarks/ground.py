@@ -19,7 +19,17 @@ from devstack.supervisor import Stack
 from shared.bootstrap import Container, Role, build
 from shared.kernel.clock import Clock
 
-PROCESSES = ("web", "relay", "worker-money", "worker-llm", "worker-anchor", "worker-tick", "invoices", "beat")
+PROCESSES = (
+    "web",
+    "relay",
+    "worker-money",
+    "worker-llm",
+    "worker-payout",
+    "worker-anchor",
+    "worker-tick",
+    "invoices",
+    "beat",
+)
 # One customer's address stands for many here; everything else is as it ships.
 SETTINGS = {"PORT": "0", "MAX_UNPAID_INVOICES": "1000000"}
 

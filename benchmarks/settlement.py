@@ -1,7 +1,8 @@
 """A settled invoice moves its job: how long that takes, with 10 and with 10,000 open invoices around it.
 
 Blocks of both levels take turns, so that what else happens on the machine meets both. The open invoices are rows, unexpired
-and spread over a minute as polling leaves them, so sweeps run as they would: 200 look-ups at the node every 5 seconds.
+and spread over a minute as polling leaves them, so sweeps run as they would: 200 look-ups at the node in every 5 seconds, one
+after the other, spread over four of them.
 """
 
 from __future__ import annotations

@@ -6,16 +6,11 @@ model run on the same cores as the product, so the processor time of each proces
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import Any
 
-import psycopg
-from psycopg.rows import DictRow
-
-from benchmarks import box
+from benchmarks.costs import Run, costs, processes, watched, written
 from benchmarks.crowd import at_once
 from benchmarks.customer import Customer, Payer
 from benchmarks.effort import CUSTOMERS, Effort
@@ -31,40 +26,20 @@ SELECT name, count(*) AS steps, sum(fence) AS claims,
        percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM ended_at - started_at)) AS took
   FROM steps WHERE owner_kind = 'job' AND owner_id > %(after)s AND state = 'done' GROUP BY name ORDER BY min(id)
 """
-# numbers are given only to transactions that write
-_WRITTEN = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS number"
 _RECEIPTS = "SELECT count(*) AS receipts FROM receipts WHERE owner_kind = 'job' AND owner_id > %(after)s"
-# of the stack's processes, what is not the product but stands in for the world around it
-_STAND_INS = ("lightning", "sim-model", "witness")
-_WORTH_A_LINE_MS = 0.1
-_SELF = "this benchmark (customers, senders)"
-
-
-@dataclass(frozen=True)
-class Run:
-    """How many, in how many seconds, and what they cost each process in processor seconds."""
-
-    count: int
-    elapsed_s: float
-    spent_s: dict[str, float]
-
-    @property
-    def per_s(self) -> float:
-        """How many a second."""
-        return self.count / self.elapsed_s
 
 
 def measure(ground: Ground, effort: Effort) -> Section:
     """Run the jobs, then the peers."""
     ours, hops, steps = _jobs(ground, effort)
     with running_peer(ground) as peer:
-        watched = _processes(ground) | peer.pids
+        pids = processes(ground) | peer.pids
         _chains_at_once(peer, CUSTOMERS)
-        flood = _watched(ground, watched, effort.chains, lambda: _chains_at_once(peer, effort.chains))
-        turns = _watched(ground, watched, effort.chains, lambda: _in_turns(peer, effort.chains))
+        flood = watched(ground, pids, effort.chains, lambda: _chains_at_once(peer, effort.chains))
+        turns = watched(ground, pids, effort.chains, lambda: _in_turns(peer, effort.chains))
         with _effects(ground, peer) as run:
             run(CUSTOMERS)
-            effects = _watched(ground, watched, effort.jobs, lambda: run(effort.jobs))
+            effects = watched(ground, pids, effort.jobs, lambda: run(effort.jobs))
     bare = max(flood, turns, key=lambda run: run.per_s)
     return _section(ours, hops, steps, bare=bare, flood=flood, turns=turns, effects=effects)
 
@@ -80,9 +55,9 @@ def _jobs(ground: Ground, effort: Effort) -> tuple[Run, list[Figure], list[Figur
 
         at_once(buy, max(CUSTOMERS, effort.warm_jobs), threads=CUSTOMERS)
         last = rows.execute("SELECT coalesce(max(id), 0) AS id FROM jobs").fetchone()
-        before = _written(rows)
-        run = _watched(ground, _processes(ground), effort.jobs, lambda: at_once(buy, effort.jobs, threads=CUSTOMERS))
-        written = _written(rows) - before
+        before = written(rows)
+        run = watched(ground, processes(ground), effort.jobs, lambda: at_once(buy, effort.jobs, threads=CUSTOMERS))
+        wrote_count = written(rows) - before
         after = {"after": last["id"] if last else 0}
         steps = rows.execute(_STEPS, after).fetchall()
         receipts = rows.execute(_RECEIPTS, after).fetchone()
@@ -95,14 +70,9 @@ def _jobs(ground: Ground, effort: Effort) -> tuple[Run, list[Figure], list[Figur
         run.count,
     )
     wrote = Figure(
-        "database transactions that wrote, a job, ticks included", {"in_all": written / run.count}, run.count
+        "database transactions that wrote, a job, ticks included", {"in_all": wrote_count / run.count}, run.count
     )
     return run, [counted, wrote], [_step(row) for row in steps]
-
-
-def _written(rows: psycopg.Connection[DictRow]) -> int:
-    found = rows.execute(_WRITTEN).fetchone()
-    return int(found["number"]) if found else 0
 
 
 def _step(row: dict[str, Any]) -> Figure:
@@ -126,7 +96,7 @@ def _section(
             Comparison("jobs / bare chains (the faster way)", ours.per_s / bare.per_s, limit=GOAL_RATIO, at_most=False),
             Comparison("jobs / chains with the same outside effects", ours.per_s / effects.per_s),
         ],
-        [*_costs("a job", ours), *steps, *_costs("a bare chain", bare), *_costs("a chain with effects", effects)],
+        [*costs("a job", ours), *steps, *costs("a bare chain", bare), *costs("a chain with effects", effects)],
         [
             f"A job's hops: job.open_eval_invoice, job.evaluate, job.open_work_invoice, job.execute, log.integrate: {len(ROUTE)}.",
             (
@@ -136,41 +106,6 @@ def _section(
             "Processor time includes what the process does anyway (ticks, polls) in that time.",
         ],
     )
-
-
-def _costs(what: str, run: Run) -> list[Figure]:
-    """Return what one of them cost in processor time, in all, by side and by process."""
-    ordered = sorted(run.spent_s.items(), key=lambda item: -item[1])
-    outside = sum(run.spent_s[name] for name in (*_STAND_INS, _SELF))
-    total = sum(run.spent_s.values())
-    shares = {
-        "cpu_ms": total,
-        "of_it_workers_and_stores_ms": total - outside,
-        "of_it_stand_ins_and_customers_ms": outside,
-    }
-    columns = {name: seconds * 1000 / run.count for name, seconds in shares.items()}
-    return [
-        Figure(f"{what}: processor time", columns | {"cores_busy": total / run.elapsed_s}, run.count),
-        *(
-            Figure(f"{what}:   {name}", {"cpu_ms": seconds * 1000 / run.count}, run.count)
-            for name, seconds in ordered
-            if seconds * 1000 / run.count >= _WORTH_A_LINE_MS
-        ),
-    ]
-
-
-def _watched(ground: Ground, pids: dict[str, int], count: int, act: Callable[[], None]) -> Run:
-    before = {name: box.cpu_of_tree(pid) for name, pid in pids.items()}
-    own, began = os.times(), ground.clock.monotonic()
-    act()
-    elapsed_s, own_after = ground.clock.monotonic() - began, os.times()
-    spent = {name: box.cpu_of_tree(pid) - before[name] for name, pid in pids.items()}
-    spent[_SELF] = own_after.user + own_after.system - own.user - own.system
-    return Run(count, elapsed_s, spent)
-
-
-def _processes(ground: Ground) -> dict[str, int]:
-    return {name: process.pid for name, process in ground.stack.processes.items() if process.pid is not None}
 
 
 def _chains_at_once(peer: Peer, count: int) -> None:

@@ -57,9 +57,21 @@ class Bench:
         """Claim a refund whose payment stays in flight for a while, the call about it cut."""
         self.customer.claim(self.buy(), on_invoice=self._cut_in_flight)
 
-    def live_a_session(self) -> None:
-        """Open a session, ask, top it up, ask, close it and take the rest."""
-        self.holder.live(requests=1)
+    def open_and_end(self) -> None:
+        """Open a session, close it and take all out."""
+        self.holder.end(self.holder.open())
+
+    def ask_and_end(self) -> None:
+        """Open a session, ask, close it and take the rest."""
+        session_id = self.holder.open()
+        self.holder.ask(session_id, waits=True)
+        self.holder.end(session_id)
+
+    def top_up_and_end(self) -> None:
+        """Open a session, top it up, close it and take all out."""
+        session_id = self.holder.open()
+        self.holder.top_up(session_id)
+        self.holder.end(session_id)
 
     def leave_a_session(self) -> None:
         """Have a session's idle time run out, and take out what it had."""
@@ -95,7 +107,7 @@ class Bench:
     def be_refused_a_session(self) -> None:
         """Ask for a session while the node makes no invoices, then for another."""
         self._be_refused(self.holder.create_once)
-        self.live_a_session()
+        self.open_and_end()
 
     def let_expire(self) -> None:
         """Order, and have the invoice's time run out."""

@@ -84,7 +84,9 @@ SETTINGS = {
 SCENES: dict[str, Callable[[Bench], object]] = {
     "job.abandon": Bench.be_refused,
     "session.abandon": Bench.be_refused_a_session,
-    **dict.fromkeys(("session.create", "session.topup", "session.request", "session.close"), Bench.live_a_session),
+    **dict.fromkeys(("session.create", "session.close"), Bench.open_and_end),
+    "session.request": Bench.ask_and_end,
+    "session.topup": Bench.top_up_and_end,
     "session.expire": Bench.leave_a_session,
     **dict.fromkeys(("payout.claim", "payout.send", "lnd.decode_payreq", "lnd.send_payment"), Bench.be_paid_back),
     **dict.fromkeys(("payout.unknown", "lnd.track_payment"), Bench.be_paid_back_late),

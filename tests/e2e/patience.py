@@ -10,6 +10,7 @@ from typing import TypeVar
 Found = TypeVar("Found")
 
 _PAUSE_S = 0.05
+_START_WITHIN_S = 60.0
 
 
 def eventually(look: Callable[[], Found | None], *, what: str, within_s: float = 20.0) -> Found:
@@ -31,7 +32,7 @@ def at_once(*calls: Callable[[], Found]) -> list[Found]:
     faults: list[BaseException] = []
 
     def run(number: int, call: Callable[[], Found]) -> None:
-        barrier.wait(10)
+        barrier.wait(_START_WITHIN_S)
         try:
             results[number] = call()
         except BaseException as error:  # noqa: BLE001 - it is raised again, in the test's own thread

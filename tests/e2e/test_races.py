@@ -33,7 +33,12 @@ from tests.e2e.second_process import second_process
 INTERLEAVINGS = int(os.environ.get("LUCID_RACES") or (200 if os.environ.get("LUCID_SOAK") else 10))
 SEED = os.environ.get("LUCID_SEED", "20261122")
 LANES = 4
-SETTINGS = {"WEB_CONCURRENCY": "3", "PAYOUT_WAIT_S": "1", "MAX_UNPAID_INVOICES": "100000"}
+SETTINGS = {
+    "WEB_CONCURRENCY": "3",
+    "PAYOUT_WAIT_S": "1",
+    "INVOICE_WAIT_S": "30",  # a busy machine is no reason for a refusal here
+    "MAX_UNPAID_INVOICES": "100000",
+}
 SCALED_OUT = ("worker-payout", "worker-money")
 ROUTERS_TAKE = {"base_msat": 137, "ppm": 900}
 """What lies between the nodes takes fees of odd millisatoshi."""

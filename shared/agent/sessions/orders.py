@@ -10,6 +10,8 @@ from shared.agent.sessions import store
 from shared.agent.sessions.life import SessionLife
 from shared.agent.sessions.model import (
     REQUEST,
+    REQUEST_ENDED,
+    SESSION,
     Quoted,
     RequestStep,
     RequestView,
@@ -26,6 +28,7 @@ from shared.kernel.errors import Conflict, Gone, NotFound, PaymentRequired
 from shared.kernel.failpoints import effect as failpoint
 from shared.kernel.ids import Ids, is_public
 from shared.kernel.money import whole_sats
+from shared.kernel.owner import Owner
 from shared.ledger import service as ledger
 from shared.lightning.clients.price import PriceFeeds
 from shared.receipts.service import Receipts
@@ -39,6 +42,7 @@ TOO_LITTLE = "The balance does not cover what this request may cost. A top-up he
 ABOVE_LIMIT_CODE = "above_macaroon_limit"
 ABOVE_LIMIT = "This request may cost more than the macaroon allows a call."
 STILL_RUNNING = "The request still runs and will be debited; its address, in Location, tells how it ends."
+NO_SUCH_REQUEST = "this session has no such request"
 REQUEST_PREFIX = "req"
 MOST_LISTED = 100
 
@@ -110,7 +114,7 @@ class SessionOrders:
             if is_public(request_id, REQUEST_PREFIX):
                 request = store.request_by_public_id(tx, session_id, request_id)
             if request is None:
-                raise NotFound("this session has no such request")
+                raise NotFound(NO_SUCH_REQUEST)
             return self._view(tx, request)
 
     def newest(self, session_id: int, *, before: str | None, most: int) -> list[RequestView]:
@@ -118,7 +122,8 @@ class SessionOrders:
         older_than = None if before is None else self.look(session_id, before).request.id
         with self._database.transaction() as tx:
             found = store.requests_of(tx, session_id, before=older_than, most=min(most, MOST_LISTED))
-            return [self._view(tx, request) for request in found]
+            balance_sats = whole_sats(ledger.held(tx, Owner(SESSION, session_id)))
+            return [RequestView(request, balance_sats, self._receipts.id_of(tx, request.owner)) for request in found]
 
     # -- placing
 
@@ -161,21 +166,21 @@ class SessionOrders:
     # -- telling
 
     def _ended(self, request_id: int) -> RequestView | None:
-        view = self._read(request_id)
-        return view if view.has_ended else None
+        with self._database.transaction() as tx:
+            request = store.request(tx, request_id)
+            if request is None:
+                raise NotFound(NO_SUCH_REQUEST)
+            return self._view(tx, request) if request.state in REQUEST_ENDED else None
 
     def _read(self, request_id: int) -> RequestView:
         with self._database.transaction() as tx:
             request = store.request(tx, request_id)
             if request is None:
-                raise NotFound("this session has no such request")
+                raise NotFound(NO_SUCH_REQUEST)
             return self._view(tx, request)
 
     def _view(self, tx: Tx, request: SessionRequest) -> RequestView:
-        session = store.session(tx, request.session_id)
-        if session is None:
-            raise NotFound("there is no such session")
-        balance_sats = whole_sats(ledger.held(tx, session.owner))
+        balance_sats = whole_sats(ledger.held(tx, Owner(SESSION, request.session_id)))
         return RequestView(request, balance_sats, self._receipts.id_of(tx, request.owner))
 
 

@@ -20,28 +20,40 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-def reconcile(as_json: bool) -> None:
+@click.option(
+    "--accept-database",
+    "accepts",
+    is_flag=True,
+    help="After the comparison, whatever it finds, let payouts go on from this database: all that it calls owed is paid when claimed.",
+)
+def reconcile(as_json: bool, accepts: bool) -> None:
     """Compare ledger and rows with the Lightning node: every invoice, every payment.
 
     Reads the environment as the service does, LND_MACAROON_PAYMENTS included; what is not set comes from the stack that runs in
     ${LUCID_HOME:-.lucid}. Moves no money and mends nothing; the outcome is kept, and `lucid doctor` and the metrics tell the
     newest. Exit code 0 without a difference, 1 with one, 2 where the two could not be compared.
+
+    A database that was restored, copied or promoted sends no payout: its debts may have been paid since the backup, which shows as
+    payment_unknown_here and payout_failed_here_only. See to these debts first; --accept-database then says that the rest is owed.
+    Nothing is accepted where the two could not be compared.
     """
     try:
-        outcome = _compared()
+        outcome, are_held = _compared(accepts=accepts)
     except LucidError as error:
         click.echo(
             json.dumps({"error": error.message}) if as_json else f"not compared: {error.message}", err=not as_json
         )
         sys.exit(2)
     if as_json:
-        click.echo(json.dumps(_document(outcome), indent=1))
+        click.echo(json.dumps({**_document(outcome), "payouts_held": are_held}, indent=1))
     else:
         _print(outcome)
+        _print_hold(are_held=are_held, accepts=accepts)
     sys.exit(1 if outcome.differences else 0)
 
 
-def _compared() -> Reconciled:
+def _compared(*, accepts: bool) -> tuple[Reconciled, bool]:
+    """Compare, then accept the database if told to; return what was found, and whether payouts are held now."""
     from shared.bootstrap import Role, build
 
     settings = settings_in(environment_here())
@@ -50,7 +62,11 @@ def _compared() -> Reconciled:
         raise LucidError("LND_MACAROON_PAYMENTS is not set: without it nobody may list the node's payments")
     container = build(settings, Role.CLI)
     try:
-        return container.reconciliation.run()
+        outcome = container.reconciliation.run()
+        with container.database.transaction() as tx:
+            if accepts:
+                container.payouts.accept_database(tx)
+            return outcome, container.payouts.are_held(tx)
     finally:
         container.database.close()
 
@@ -78,3 +94,13 @@ def _print(outcome: Reconciled) -> None:
         f"compared {outcome.invoices} settled invoices and {outcome.payments} payments of the node:"
         f" {len(outcome.differences)} differences{young}"
     )
+
+
+def _print_hold(*, are_held: bool, accepts: bool) -> None:
+    if accepts:
+        click.echo("this database is accepted: payouts go on")
+    elif are_held:
+        click.echo(
+            "payouts are held: this database was restored, copied or promoted\n"
+            "  → see to every payment_unknown_here and payout_failed_here_only, then run this with --accept-database"
+        )

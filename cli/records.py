@@ -253,6 +253,10 @@ def _invoices(read: InvoiceGauges) -> list[Finding]:
 
 def _payouts(read: PayoutGauges) -> list[Finding]:
     found: list[Finding] = []
+    if read.are_held:
+        detail = "this database was restored, copied or promoted: no payout is sent, for what it calls owed may have been paid"
+        remedy = "run `lucid reconcile`, see to what it names, then `lucid reconcile --accept-database`"
+        found.append(fault("payouts", detail, remedy))
     if read.review:
         detail = f"{read.review} payouts need somebody to look at the node"
         remedy = (

@@ -74,6 +74,7 @@ class Settings:
     withdraw_days: int
     macaroon_rotation_days: int
     demo_calls_per_hour: int
+    demo_calls_per_hour_in_all: int
 
     lease_s: float
     rescue_after_s: float
@@ -148,6 +149,7 @@ class Settings:
             "withdraw_days": reader.integer("WITHDRAW_DAYS", 30, least=1),
             "macaroon_rotation_days": reader.integer("MACAROON_ROTATION_DAYS", 90, least=1),
             "demo_calls_per_hour": reader.integer("DEMO_CALLS_PER_HOUR", 5, least=0),
+            "demo_calls_per_hour_in_all": reader.integer("DEMO_CALLS_PER_HOUR_IN_ALL", 500, least=0),
             "lease_s": reader.number("LEASE_S", 60.0),
             "rescue_after_s": reader.number("RESCUE_AFTER_S", 30.0),
             "max_attempts": reader.integer("MAX_ATTEMPTS", 3, least=1),

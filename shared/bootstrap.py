@@ -236,7 +236,12 @@ class Container:
     def macaroons(self) -> Macaroons:
         """The keeper of root keys."""
         settings = self.settings
-        return Macaroons(secret_key=settings.secret_key, ids=self.ids, rotation_days=settings.macaroon_rotation_days)
+        return Macaroons(
+            secret_key=settings.secret_key,
+            ids=self.ids,
+            clock=self.clock,
+            rotation_days=settings.macaroon_rotation_days,
+        )
 
     # -- money
 
@@ -577,7 +582,12 @@ class Container:
     def demos(self) -> Demos:
         """The front desk of free calls."""
         settings = self.settings
-        counter = CallCounter(self.redis_events, self.ids, limit=settings.demo_calls_per_hour)
+        counter = CallCounter(
+            self.redis_events,
+            self.ids,
+            limit=settings.demo_calls_per_hour,
+            limit_in_all=settings.demo_calls_per_hour_in_all,
+        )
         return Demos(
             self.database,
             terms=DemoTerms(settings.max_request_chars, settings.sync_wait_s),

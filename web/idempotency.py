@@ -3,6 +3,8 @@
 A key belongs to its operation and its caller (his address, where there is no credential): an answer can hold an id that is
 a key to money, so nobody else may have it replayed.
 
+A claim token is not kept with an answer, but derived anew when that is said again: who reads the table can claim nothing.
+
 What makes something hands `key_claim()` to the service, which has the key name what it made: a process may then die before
 its answer is kept, and the repeated request finds the same thing.
 """
@@ -10,13 +12,16 @@ its answer is kept, and the repeated request finds the same thing.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from functools import wraps
+from http import HTTPStatus
 from typing import Any, cast
 
 import structlog
 from flask import Response, current_app, g, request
 
+from shared.agent.refunds import WRONG_AMOUNT
 from shared.idempotency.model import Answer, Claim, KeyRef
 from shared.kernel.derive import derive
 from shared.kernel.errors import Unavailable
@@ -29,6 +34,8 @@ log = structlog.get_logger(__name__)
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
 _KEPT_HEADERS = ("Location", "Content-Type")
+_OF_THE_STATE = frozenset({WRONG_AMOUNT})
+"""Codes of 400s that the state of things decides: the same request may meet another answer, and is to be judged anew."""
 
 View = Callable[..., Any]
 
@@ -73,9 +80,11 @@ def _answer_once(claim: Claim, call: Callable[[], Any]) -> Response:
     try:
         response = current_app.make_response(call())
     except Exception as error:  # noqa: BLE001 - every fault has an answer, and the answer decides whether the key is freed
+        if getattr(error, "code", None) in _OF_THE_STATE:
+            keep_no_answer()
         response = problems.answer(error)
     kept = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
-    answer = Answer(response.status_code, {"text": response.get_data(as_text=True), "headers": kept})
+    answer = Answer(response.status_code, {**_without_token(response), "headers": kept})
     try:
         if edge().idempotency.finish(claim, None if g.get("keep_no_answer") else answer):
             response.headers[REPLAYED] = "true"
@@ -85,9 +94,27 @@ def _answer_once(claim: Claim, call: Callable[[], Any]) -> Response:
 
 
 def _replay(answer: Answer) -> Response:
-    response = current_app.response_class(answer.body["text"], status=answer.status, headers=answer.body["headers"])
+    text = _with_token(answer.body)
+    response = current_app.response_class(text, status=answer.status, headers=answer.body["headers"])
     response.headers[REPLAYED] = "true"
     return response
+
+
+def _without_token(response: Response) -> dict[str, Any]:
+    """Return the answer's text as it is kept: without its claim token, and then with its place and whose it is."""
+    text = response.get_data(as_text=True)
+    told = json.loads(text) if response.status_code == HTTPStatus.CREATED and response.is_json else {}
+    if "claimToken" not in told:
+        return {"text": text}
+    before, _, after = text.partition(told["claimToken"])
+    return {"text": before + after, "token_at": len(before), "token_of": told.get("jobId") or told["sessionId"]}
+
+
+def _with_token(kept: dict[str, Any]) -> str:
+    text, at = str(kept["text"]), kept.get("token_at")
+    if at is None:
+        return text
+    return text[:at] + edge().container.claims.token(kept["token_of"]) + text[at:]
 
 
 def _ref() -> KeyRef:

@@ -1,6 +1,7 @@
 """What caveats mean. A holder adds them to hand on less than he has; one that we do not know allows nothing.
 
     lucid:session = …      whose macaroon it is (or lucid:job); always the first, and ours alone to write
+    lucid:needs = preimage good only beside the preimage of its payment
     path = /api/sessions   only addresses that begin with these segments
     max_sats = 40          no call that may cost more
     expires = 1798761600   not after this Unix time
@@ -16,7 +17,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 SUBJECT_PREFIX = "lucid:"
-PATH, MAX_SATS, EXPIRES = "path", "max_sats", "expires"
+PATH, MAX_SATS, EXPIRES, NEEDS = "path", "max_sats", "expires", "lucid:needs"
+PREIMAGE = "preimage"
 _CAVEAT = re.compile(r"([a-z_]{1,16}(?::[a-z_]{1,16})?) ?= ?([!-~]{1,255})")
 _PATH = re.compile(r"/[!-~]*")
 _AMOUNT = re.compile(r"[0-9]{1,10}")
@@ -33,6 +35,7 @@ class Bounds:
     path: str | None = None
     max_sats: int | None = None
     expires: int | None = None
+    needs_preimage: bool = False
 
     def allow(self, *, path: str, now: datetime) -> bool:
         """Tell whether a call to `path` at `now` is within them."""
@@ -71,6 +74,8 @@ def _narrowed(bounds: Bounds, name: str, value: str) -> Bounds:
         if not _PATH.fullmatch(value) or not (bounds.path is None or _within(value, bounds.path)):
             raise Widened(name)
         return replace(bounds, path=value)
+    if (name, value) == (NEEDS, PREIMAGE):
+        return replace(bounds, needs_preimage=True)
     if name not in (MAX_SATS, EXPIRES) or not _AMOUNT.fullmatch(value):
         raise Widened(name)
     bound, before = int(value), bounds.max_sats if name == MAX_SATS else bounds.expires

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, time, timedelta
 
 from shared.access import store
-from shared.access.caveats import EXPIRES, written
+from shared.access.caveats import EXPIRES, parsed
 from shared.access.model import Grant
 from shared.access.tokens import grant_of, issue
 from shared.db.service import Tx
+from shared.kernel.clock import Clock
 from shared.kernel.derive import derive
 from shared.kernel.failpoints import effect as failpoint
 from shared.kernel.ids import Ids
@@ -18,9 +19,10 @@ from shared.kernel.ids import Ids
 class Macaroons:
     """The keeper of root keys. A generation serves for `rotation_days` and stays valid for the one after it."""
 
-    def __init__(self, *, secret_key: bytes, ids: Ids, rotation_days: int) -> None:
+    def __init__(self, *, secret_key: bytes, ids: Ids, clock: Clock, rotation_days: int) -> None:
         self._secret_key = secret_key
         self._ids = ids
+        self._clock = clock
         self._rotation_days = rotation_days
 
     def mint(
@@ -30,22 +32,21 @@ class Macaroons:
         payment_hash: bytes,
         subject: str,
         subject_id: str,
-        expires_at: datetime | None = None,
         restrictions: Sequence[str] = (),
     ) -> str:
         """Return a macaroon of `subject` (`session`, `job`) for the payer of `payment_hash`: standard base64, padded.
 
-        The same arguments within a generation give the same text. `restrictions`: those of the grant on whose strength it is
-        handed out.
+        The same arguments within a generation and a day (UTC) give the same text. `restrictions`: those of the grant on whose
+        strength it is handed out.
         """
-        expiry = [] if expires_at is None else [written(EXPIRES, int(expires_at.timestamp()))]
         return issue(
             self._newest_key(tx),
             seal_key=self._secret_key,
             payment_hash=payment_hash,
             subject=subject,
             subject_id=subject_id,
-            caveats=[*expiry, *restrictions],
+            expires_at=max([self._expiry(), *_expiries(restrictions)]),
+            caveats=restrictions,
         )
 
     def verify(self, tx: Tx, token: str, *, now: datetime, path: str) -> Grant:
@@ -58,6 +59,11 @@ class Macaroons:
         store.serialize(tx)
         if store.is_due(tx, days=self._rotation_days):
             self._begin_generation(tx)
+
+    def _expiry(self) -> datetime:
+        """Return the midnight after the last moment at which a generation that begins now can be valid."""
+        last_day = (self._clock.now() + timedelta(days=2 * self._rotation_days)).astimezone(UTC).date()
+        return datetime.combine(last_day + timedelta(days=1), time(), UTC)
 
     def _newest_key(self, tx: Tx) -> bytes:
         salts = store.salts(tx)
@@ -75,3 +81,9 @@ class Macaroons:
 
     def _root_key(self, salt: bytes) -> bytes:
         return derive(self._secret_key, "macaroon:v1", salt)
+
+
+def _expiries(restrictions: Sequence[str]) -> list[datetime]:
+    """A holder's own expiry may lie beyond ours where the rotation was shortened; as a later caveat it must not be the wider one."""
+    named = [parsed(text.encode("ascii")) for text in restrictions]
+    return [datetime.fromtimestamp(int(value), UTC) for name, value in named if name == EXPIRES]

@@ -10,8 +10,8 @@ from datetime import datetime
 class Grant:
     """What the holder of a good macaroon may do, and only that. `max_sats`: the most that one call may reserve.
 
-    `restrictions` are the caveats that narrowed it: whoever hands out another macaroon on the strength of this one has to pass
-    them on.
+    `needs_preimage`: only whoever shows the preimage of its payment too may do it. `restrictions` are the caveats beyond our own
+    expiry: whoever hands out another macaroon on the strength of this one has to pass them on.
     """
 
     payment_hash: bytes
@@ -19,6 +19,7 @@ class Grant:
     subject_id: str = field(repr=False)
     max_sats: int | None = None
     expires_at: datetime | None = None
+    needs_preimage: bool = False
     restrictions: tuple[str, ...] = ()
 
 

@@ -13,7 +13,7 @@ import hmac
 from collections.abc import Sequence
 from datetime import datetime
 
-from shared.access.caveats import SUBJECT_PREFIX, Widened, bounds_of, parsed, written
+from shared.access.caveats import EXPIRES, SUBJECT_PREFIX, Widened, bounds_of, parsed, written
 from shared.access.model import Grant, Macaroon
 from shared.access.wire import Unreadable, decode, encode
 from shared.kernel.derive import derive
@@ -28,14 +28,22 @@ _REFUSED = "the macaroon is not valid here"
 
 
 def issue(
-    root_key: bytes, *, seal_key: bytes, payment_hash: bytes, subject: str, subject_id: str, caveats: Sequence[str]
+    root_key: bytes,
+    *,
+    seal_key: bytes,
+    payment_hash: bytes,
+    subject: str,
+    subject_id: str,
+    expires_at: datetime,
+    caveats: Sequence[str],
 ) -> str:
     """Return the macaroon for these arguments, always the same: standard base64, padded.
 
-    The subject's id is a key to money, so it is sealed: whoever is handed a narrowed macaroon does not learn it.
+    Its second caveat is our own expiry, which another macaroon handed out on the strength of this one does not inherit. The
+    subject's id is a key to money, so it is sealed: whoever is handed a narrowed macaroon does not learn it.
     """
     sealed = _masked(subject_id.encode("ascii"), seal_key, subject=subject, payment_hash=payment_hash).hex()
-    texts = [written(SUBJECT_PREFIX + subject, sealed), *caveats]
+    texts = [written(SUBJECT_PREFIX + subject, sealed), written(EXPIRES, int(expires_at.timestamp())), *caveats]
     token_id = derive(root_key, "macaroon:token", payment_hash + "\n".join(texts).encode("ascii"))
     identifier = _VERSION + payment_hash + token_id
     unsigned = Macaroon(identifier, tuple(text.encode("ascii") for text in texts), b"")
@@ -52,9 +60,12 @@ def grant_of(token: str, *, root_keys: Sequence[bytes], seal_key: bytes, now: da
     payment_hash = macaroon.identifier[len(_VERSION) : len(_VERSION) + HASH_LENGTH]
     try:
         name, sealed = parsed(macaroon.caveats[0])
+        second, _ = parsed(macaroon.caveats[1])
         bounds = bounds_of(macaroon.caveats[1:])
     except Widened:
         raise Unauthorized(_REFUSED) from None
+    if second != EXPIRES:
+        raise Unauthorized(_REFUSED)
     if not bounds.allow(path=path, now=now):
         raise Unauthorized("the macaroon is not valid at this address, or no longer")
     subject = name.removeprefix(SUBJECT_PREFIX)
@@ -64,7 +75,8 @@ def grant_of(token: str, *, root_keys: Sequence[bytes], seal_key: bytes, now: da
         _masked(bytes.fromhex(sealed), seal_key, subject=subject, payment_hash=payment_hash).decode("ascii"),
         max_sats=bounds.max_sats,
         expires_at=bounds.expires_at,
-        restrictions=tuple(caveat.decode("ascii") for caveat in macaroon.caveats[1:]),
+        needs_preimage=bounds.needs_preimage,
+        restrictions=tuple(caveat.decode("ascii") for caveat in macaroon.caveats[2:]),
     )
 
 
@@ -84,7 +96,7 @@ def _read(token: str) -> Macaroon:
     except (binascii.Error, UnicodeEncodeError, Unreadable):
         raise Unauthorized(_REFUSED) from None
     identifier = macaroon.identifier
-    if len(identifier) != _IDENTIFIER_LENGTH or not identifier.startswith(_VERSION) or not macaroon.caveats:
+    if len(identifier) != _IDENTIFIER_LENGTH or not identifier.startswith(_VERSION) or len(macaroon.caveats) < 2:
         raise Unauthorized(_REFUSED)
     return macaroon
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from shared.access.caveats import NEEDS, PREIMAGE, written
 from shared.access.macaroons import Macaroons
 from shared.access.model import Grant
 from shared.agent import store
@@ -29,6 +30,7 @@ from shared.lightning.service import Invoices
 
 PAY_FIRST = "payment required: pay the invoice and repeat the call with its macaroon and preimage"
 NOT_FOR_THIS = "this credential did not pay for this call: pay the invoice, or repeat the call that it paid for"
+NEEDS_PREIMAGE = written(NEEDS, PREIMAGE)
 NOT_SEEN = "the payment has not arrived yet: repeat the call in a few seconds"
 
 
@@ -109,7 +111,11 @@ class L402Till:
     def challenge(
         self, payment_hash: bytes, *, message: str, subject: str, subject_id: str, grant: Grant | None = None
     ) -> Challenge:
-        """Return the challenge to pay this invoice. What `grant` was narrowed to, the new macaroon is too, and tells no id."""
+        """Return the challenge to pay this invoice; its macaroon is good only with the payment's preimage.
+
+        What `grant` was narrowed to, the new macaroon is too, and tells no id.
+        """
+        inherited = [text for text in (grant.restrictions if grant else ()) if text != NEEDS_PREIMAGE]
         with self._database.transaction() as tx:
             invoice = self._invoices.by_hash(tx, payment_hash)
             if invoice is None or invoice.payment_request is None:
@@ -119,7 +125,7 @@ class L402Till:
                 payment_hash=payment_hash,
                 subject=subject,
                 subject_id=subject_id,
-                restrictions=grant.restrictions if grant else (),
+                restrictions=[NEEDS_PREIMAGE, *inherited],
             )
         shown = Invoiced(invoice.payment_request, whole_sats(invoice.amount_msat), invoice.expires_at)
         return Challenge(message, shown, macaroon, subject, None if grant else subject_id)
@@ -127,30 +133,32 @@ class L402Till:
     def payable(self, owner: Owner, purpose: Purpose) -> Invoice:
         """Return the owner's open invoice as soon as the node has made it. Raises `DeadlinePassed`."""
 
-        def look() -> Invoice | None:
-            with self._database.transaction() as tx:
-                invoice = self._invoices.by_purpose(tx, owner, purpose)
-            is_payable = invoice is not None and invoice.payment_request and invoice.state is InvoiceState.OPEN
-            return invoice if is_payable else None
-
-        invoice = self._events.wait(owner, look=look, deadline_s=self._invoice_wait_s)
+        invoice = self._events.wait(owner, look=lambda: self.pending(owner, purpose), deadline_s=self._invoice_wait_s)
         if invoice is None:
             raise DeadlinePassed(NO_INVOICE)
         return invoice
+
+    def pending(self, owner: Owner, purpose: Purpose) -> Invoice | None:
+        """Return the owner's invoice that can be paid now."""
+        with self._database.transaction() as tx:
+            invoice = self._invoices.by_purpose(tx, owner, purpose)
+        is_payable = invoice is not None and invoice.payment_request and invoice.state is InvoiceState.OPEN
+        return invoice if is_payable else None
+
+    def current(self, invoice: Invoice) -> Invoice:
+        """Return the invoice as it stands."""
+        with self._database.transaction() as tx:
+            return self._invoices.by_hash(tx, invoice.payment_hash) or invoice
 
     def _settling(self, invoice: Invoice) -> Invoice:
         self._invoices.nudge(invoice.owner, patience_s=self._settling_wait_s)
 
         def look() -> Invoice | None:
-            current = self._now(invoice)
+            current = self.current(invoice)
             return None if current.state is InvoiceState.OPEN else current
 
         ended = self._events.wait(invoice.owner, look=look, deadline_s=self._settling_wait_s)
-        return ended or self._now(invoice)
-
-    def _now(self, invoice: Invoice) -> Invoice:
-        with self._database.transaction() as tx:
-            return self._invoices.by_hash(tx, invoice.payment_hash) or invoice
+        return ended or self.current(invoice)
 
 
 class L402Jobs:

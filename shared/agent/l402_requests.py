@@ -6,14 +6,17 @@ from shared.access.model import Grant
 from shared.agent.admission import require_admissible
 from shared.agent.l402 import NOT_FOR_THIS, PAY_FIRST, Call, Challenge, L402Till
 from shared.agent.service import NO_INVOICE
-from shared.agent.sessions.model import LEAST_SATS, MOST_SATS, SESSION, RequestView, Session
+from shared.agent.sessions.model import LEAST_SATS, MOST_SATS, SESSION, Closed, RequestView, Session
 from shared.agent.sessions.orders import ABOVE_LIMIT_CODE, ENDED
 from shared.agent.sessions.service import TOPUP_PENDING_CODE, Sessions
 from shared.db.service import Database
-from shared.kernel.errors import Conflict, DeadlinePassed, Gone, PaymentRequired
-from shared.lightning.model import Purpose
+from shared.kernel.errors import Conflict, DeadlinePassed, Gone, PaymentRequired, Unauthorized
+from shared.kernel.money import msat
+from shared.lightning.model import InvoiceState, Purpose
 
 TOP_UP = "the balance does not cover what this call may cost: pay the top-up and repeat the call with its credential"
+
+BOUNDED_A_CALL = "a macaroon with max_sats cannot take out what is left"
 
 
 class L402Requests:
@@ -50,11 +53,18 @@ class L402Requests:
         except PaymentRequired as short:
             if short.code == ABOVE_LIMIT_CODE:
                 raise
-            return self._top_up(session, grant, max(amount_sats, short.needed_sats - short.available_sats))
+            challenge = self._top_up(session, grant, amount_sats, short.needed_sats - short.available_sats)
+        return challenge or self.buy(request, call, amount_sats=amount_sats)  # again only after a payment, so it ends
 
     def look(self, request_id: str, grant: Grant) -> RequestView:
         """Return a request of the session that the credential paid for. Raises `Unauthorized`, `NotFound`."""
         return self._sessions.look(self._session(grant).id, request_id)
+
+    def close(self, grant: Grant, payment_request: str | None) -> Closed:
+        """End the session that the credential paid for, and pay out what is left (`SessionClosing.close`). Raises `Unauthorized`."""
+        if grant.max_sats is not None:
+            raise Unauthorized(BOUNDED_A_CALL)
+        return self._sessions.close(self._session(grant).id, payment_request)
 
     def _session(self, grant: Grant) -> Session:
         with self._database.transaction() as tx:
@@ -68,21 +78,29 @@ class L402Requests:
             view.invoice.payment_hash, message=message, subject=SESSION, subject_id=view.session.public_id
         )
 
-    def _top_up(self, session: Session, grant: Grant, amount_sats: int) -> Challenge:
-        """A top-up that waits for its payment already is asked for again: there is one at a time."""
-        pending = self._sessions.get(session.public_id).topup
+    def _top_up(self, session: Session, grant: Grant, amount_sats: int, missing_sats: int) -> Challenge | None:
+        """Challenge to top up; None where a top-up has been paid meanwhile. One at a time: one that waits for its payment already is
+        asked for again, unless it would not cover what is missing.
+        """
+        least_sats = min(max(missing_sats, LEAST_SATS), MOST_SATS)
+        pending = self._till.pending(session.owner, Purpose.TOPUP)
         if pending is not None:
+            self._sessions.get(session.public_id)  # which has the node asked about it
+            pending = self._till.current(pending)
+            if pending.state is InvoiceState.SETTLED:
+                return None
+        if pending is not None and pending.state is InvoiceState.OPEN and pending.amount_msat >= msat(least_sats):
             payment_hash = pending.payment_hash
         else:
-            payment_hash = self._ask_for_top_up(session, min(max(amount_sats, LEAST_SATS), MOST_SATS))
+            payment_hash = self._ask_for_top_up(session, min(max(amount_sats, least_sats), MOST_SATS), least_sats)
         return self._till.challenge(
             payment_hash, message=TOP_UP, subject=SESSION, subject_id=session.public_id, grant=grant
         )
 
-    def _ask_for_top_up(self, session: Session, amount_sats: int) -> bytes:
-        """Ask for one, or wait for the one that a call beside this one has just asked for; return its payment hash."""
+    def _ask_for_top_up(self, session: Session, amount_sats: int, least_sats: int) -> bytes:
+        """Ask for one in place of a lesser one, or wait for the one that a call beside this one has just asked for; return its hash."""
         try:
-            return self._sessions.topup(session.id, amount_sats).payment_hash
+            return self._sessions.topup(session.id, amount_sats, replaces_below_sats=least_sats).payment_hash
         except Conflict as conflict:
             if conflict.code != TOPUP_PENDING_CODE:
                 raise

@@ -24,8 +24,13 @@ def require_paid(tx: Tx, invoices: Invoices, grant: Grant, preimage: bytes | Non
     """Let through a Bearer macaroon (no `preimage`) or an L402 credential whose payment is settled. Raises `Unauthorized`.
 
     A preimage proves that somebody paid, and we could make it ourselves: the money has to be in our books as well. A Bearer
-    macaroon of an unpaid deposit passes, for its session says what it waits for; one of an unpaid top-up does not.
+    macaroon of an unpaid deposit passes, for its session says what it waits for; one of an unpaid top-up does not. One that L402
+    handed out in a challenge, before anybody had paid, is good only with its preimage.
     """
+    if grant.needs_preimage and preimage is None:
+        raise Unauthorized(
+            "this macaroon needs its payment's preimage: Authorization: L402 <macaroon>:<preimage in hex>"
+        )
     invoice = invoice_of(tx, invoices, grant, preimage)
     may_wait = preimage is None and invoice.purpose is Purpose.DEPOSIT
     if invoice.state is not InvoiceState.SETTLED and not may_wait:

@@ -26,6 +26,7 @@ from shared.lightning.service import Invoices
 
 LEAST_LIFE_S = 120
 FIELD = "invoice"
+WRONG_AMOUNT = "wrong_amount"
 NOT_ENDED = "The job has not ended yet; only an ended job can be owed a refund."
 NOTHING_OWED = "Nothing is owed."
 ALREADY_PAID = "What was owed has been paid."
@@ -73,9 +74,13 @@ class Refunds:
         if not is_public(public_id, JOB):
             raise NotFound("job not found")
         with self._database.transaction() as tx:
-            job = self._lock(tx, public_id, proof)
+            job = self._proven(tx, public_id, proof)
             self._require_claimable(tx, job)
-            payout = self.claim(tx, job.owner, self.read(text))
+        payable = self.read(text)  # slow for a hostile text: under no lock, and only where something can be owed
+        with self._database.transaction() as tx:
+            job = store.lock_job(tx, job.id) or job
+            self._require_claimable(tx, job)
+            payout = self.claim(tx, job.owner, payable)
         return self.outcome(payout, wait_s=self._payout_wait_s)
 
     def read(self, text: str) -> Payable:
@@ -122,13 +127,13 @@ class Refunds:
 
     # -- checks
 
-    def _lock(self, tx: Tx, public_id: str, proof: Proof) -> Job:
+    def _proven(self, tx: Tx, public_id: str, proof: Proof) -> Job:
         found = store.job_by_public_id(tx, public_id)
         if found is None:
             raise NotFound("job not found")
         if not self._claims.accepts(tx, proof, owner=found.owner, public_id=public_id):
             raise Unauthorized("a refund needs X-Claim-Token or X-Payment-Preimage here", code="claim_proof_required")
-        return store.lock_job(tx, found.id) or found
+        return found
 
     def _require_claimable(self, tx: Tx, job: Job) -> None:
         """Refuse what no invoice could change, before the invoice is looked at."""
@@ -149,7 +154,7 @@ class Refunds:
         if self._invoices.by_hash(tx, payable.payment_hash) is not None:
             raise InvalidInput(OWN_INVOICE, field=FIELD, code="own_invoice")
         if payable.amount_msat != msat(owed_sats):
-            raise InvalidInput(f"the invoice must ask for exactly {owed_sats} sats", field=FIELD, code="wrong_amount")
+            raise InvalidInput(f"the invoice must ask for exactly {owed_sats} sats", field=FIELD, code=WRONG_AMOUNT)
         if payable.expires_at < self._clock.now() + timedelta(seconds=LEAST_LIFE_S):
             message = f"the invoice has expired, or does within {LEAST_LIFE_S} seconds"
             raise InvalidInput(message, field=FIELD, code="invoice_expired")

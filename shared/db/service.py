@@ -72,6 +72,17 @@ class Tx:
             for row in rows:
                 copy.write_row(row)
 
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Undo the block alone where it raises, with what it wanted called after the commit; the transaction goes on."""
+        callbacks = len(self._after_commit)
+        try:
+            with self._connection.transaction():
+                yield
+        except BaseException:
+            del self._after_commit[callbacks:]
+            raise
+
     def after_commit(self, callback: Callable[[], None]) -> None:
         """Call `callback` once this transaction has committed; its failure is logged and changes nothing."""
         self._after_commit.append(callback)

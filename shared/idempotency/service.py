@@ -16,8 +16,8 @@ KEY_LENGTH = 255
 LIFE_S = 24 * 3600
 ABANDONED_AFTER_S = 60
 RETRY_AFTER_S = 2
-TERMINAL_REFUSALS = frozenset({400, 403, 404, 405, 410, 413, 415, 422})
-"""Refusals that the same request meets again. A 401, 402, 409 or 429 may turn into a success, so it is never kept."""
+TERMINAL_REFUSALS = frozenset({400, 403, 404, 405, 413, 415, 422})
+"""Refusals that the same request meets again. A 401, 402, 409, 410 or 429 is of how things stand, so it is never kept."""
 
 
 def is_kept(status: int) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from shared.db.model import Queries
 from shared.db.service import Tx
+from shared.lightning import payout_store
 from shared.lightning.model import PayoutState, Purpose
 from shared.lightning.payouts import OPEN
 
@@ -22,11 +23,15 @@ class InvoiceGauges:
 
 @dataclass(frozen=True)
 class PayoutGauges:
-    """Payouts by state. `open_s`: seconds since the oldest that has not ended was claimed; `review`: how many need an operator."""
+    """Payouts by state. `open_s`: seconds since the oldest that has not ended was claimed; `review`: how many need an operator.
+
+    `are_held`: this database was restored, copied or promoted, and nobody has accepted it since.
+    """
 
     payouts: dict[PayoutState, int]
     open_s: float
     review: int
+    are_held: bool
 
     @property
     def open(self) -> int:
@@ -50,4 +55,5 @@ def payout_gauges(tx: Tx) -> PayoutGauges:
         payouts={state: rows[state]["payouts"] if state in rows else 0 for state in PayoutState},
         open_s=max((row["oldest_s"] for state, row in rows.items() if state in OPEN), default=0.0),
         review=sum(row["review"] for state, row in rows.items() if state in OPEN),
+        are_held=payout_store.is_other_database(tx),
     )

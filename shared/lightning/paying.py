@@ -6,8 +6,11 @@ things could pay twice, and each is shut out:
 - Another payment request for the same debts: it waits until this payout has ended.
 - An outcome that is guessed: a payout that was sent ends by the node's own word about its hash, whatever a call raised.
 - A hand-over that arrives late, after a failure was taken for the end: a frozen process, a frozen node, a queue between. The
-  first hand-over has arrived where the node has a record. After a second one (`orphaned`) a failure is only the end once the
-  invoice has expired and a grace is over: from then on lnd refuses whatever still comes.
+  first hand-over has arrived where the node has a record. After a second one (`orphaned`) nothing is the end but the node's own
+  refusal of an invoice that has expired, for it refuses whatever still comes too; our clock, which may be ahead, only adds a grace.
+
+And a database that is not the one that sent before (restored, copied, promoted) sends nothing for the first time until an
+operator has accepted it: what it calls owed may have been paid.
 """
 
 from __future__ import annotations
@@ -18,10 +21,10 @@ from datetime import timedelta
 
 import structlog
 
-from shared.db.service import Database
+from shared.db.service import Database, Tx
 from shared.kernel.clock import Clock
 from shared.kernel.failpoints import effect as failpoint
-from shared.lightning.clients.faults import LightningError, NodeRefused, PaymentNotSent
+from shared.lightning.clients.faults import InvoiceExpired, LightningError, NodeRefused, PaymentNotSent
 from shared.lightning.model import NodePayment, NodePaymentState, Payer, Payout, PayoutEnd, PayoutEvent, PayoutState
 from shared.lightning.payouts import OPEN, Payouts
 from shared.work.model import Claim, LeaseLost, RetryLater
@@ -29,22 +32,21 @@ from shared.work.service import Work
 
 log = structlog.get_logger(__name__)
 
-NEVER_ARRIVED = "the node never had it, and its invoice has expired"
-EXPIRED = "the invoice expired before it could be sent"
 NOT_READABLE = "the node cannot read this invoice, or not for its network"
 OTHERWISE_READ = "the node reads another amount or payment hash in this invoice"
 OWN_NODE = "this invoice asks our own node to pay itself"
 _ASK_SOON_S = 1.0
 _ASK_AT_LEAST_EVERY_S = 60.0
 _REVIEWED_AGAIN_S = 300.0
+_TRIED_AGAIN_S = 300.0
 _TRIES_BEFORE_REVIEW = 5
 
 
 @dataclass(frozen=True)
 class PayingRules:
-    """`hold_s`: how long a send is listened to. `attempts_s`: how long the node tries routes. `lease_s`: the claim's lease.
+    """`hold_s`: how long a send's first word is waited for. `attempts_s`: how long the node tries routes. `lease_s`: the claim's lease.
 
-    `grace_s` after an invoice's expiry nothing of it can start any more: clocks differ, and the node's attempts take time.
+    `grace_s` after an invoice's expiry, and once the node has said that it has expired, nothing of it can start any more.
     """
 
     hold_s: float
@@ -65,6 +67,7 @@ class Paying:
         self._payer = payer
         self._clock = clock
         self._rules = rules
+        self._hold_is_told = False
 
     def carry_out(self, payout_id: int, claim: Claim) -> PayoutEnd | None:
         """Send the payout, or find out what became of it; return its end, None where it has ended before.
@@ -73,6 +76,7 @@ class Paying:
         """
         with self._database.transaction() as tx:
             payout = self._payouts.by_id(tx, payout_id)
+            self._require_own_database(tx, payout)
         if payout.state not in OPEN:
             return None
         if payout.state is PayoutState.INTENDED:
@@ -84,10 +88,17 @@ class Paying:
 
     # -- before it is sent
 
+    def _require_own_database(self, tx: Tx, payout: Payout) -> None:
+        """Hold a payout that was never sent while this is not the database that was accepted. Raises `RetryLater`, uncounted."""
+        if payout.state is not PayoutState.INTENDED or not self._payouts.are_held(tx):
+            return
+        if not self._hold_is_told:
+            self._hold_is_told = True
+            log.error("payouts_held_after_restore", remedy="lucid reconcile --accept-database")
+        raise RetryLater("payment in flight", delay_s=_ASK_AT_LEAST_EVERY_S, counts=False)
+
     def _refusal(self, payout: Payout) -> str | None:
-        """Let the node have the last word on an invoice of which nothing has been sent; return why not, None where it may be."""
-        if self._has_expired(payout):
-            return EXPIRED
+        """Let the node have its word on an invoice of which nothing has been sent; return why not, None where it may be."""
         try:
             with failpoint("lnd.decode_payreq"):
                 said = self._payer.decode_payment_request(payout.payment_request)
@@ -116,10 +127,7 @@ class Paying:
                     stop=self._work.stopping,
                 )
         except PaymentNotSent as error:
-            if self._is_over(payout):
-                return PayoutEnd(PayoutEvent.FAILED, error.message)
-            self._note(payout, claim)
-            raise self._later(payout, error) from error
+            return self._refused(payout, claim, error)
         except LightningError as error:
             self._note(payout, claim)
             raise self._later(payout, error) from error
@@ -133,6 +141,7 @@ class Paying:
         began = self._clock.monotonic()
         with self._database.transaction() as tx:
             self._work.hold(tx, claim)
+            self._require_own_database(tx, payout)
             payout = self._payouts.sending(tx, payout.id, fence=claim.fence)
         if self._clock.monotonic() - began > self._rules.lease_s / 2:
             raise LeaseLost("this process stood still for longer than a lease allows")
@@ -141,25 +150,37 @@ class Paying:
     # -- after it was sent
 
     def _follow(self, payout: Payout, claim: Claim) -> PayoutEnd:
+        """The same request goes out again where the node knows nothing of it, and where an end needs the node's refusal.
+
+        Its hash makes that safe: the node pays it once, whoever asks, and a later success is the customer's as well.
+        """
+        said = self._tracked(payout, claim)
+        if said is None or (said.state is NodePaymentState.FAILED and payout.orphaned):
+            return self._send(payout, claim)
+        return self._end_of(payout, claim, said)
+
+    def _refused(self, payout: Payout, claim: Claim, refusal: PaymentNotSent) -> PayoutEnd:
+        """The node won't pay this any more. What it was handed before, by whomever, it may still be paying, or have paid."""
+        said = self._tracked(payout, claim)
+        if said is not None and said.state is not NodePaymentState.FAILED:
+            return self._end_of(payout, claim, said)
+        if not payout.orphaned or (isinstance(refusal, InvoiceExpired) and self._grace_is_over(payout)):
+            return PayoutEnd(PayoutEvent.FAILED, refusal.message)
+        self._note(payout, claim)
+        raise self._later(payout, refusal)
+
+    def _tracked(self, payout: Payout, claim: Claim) -> NodePayment | None:
+        """Return what the node has on record, None where it never had it; `RetryLater` where that cannot be told."""
         try:
             with failpoint("lnd.track_payment"):
                 said = self._payer.track_payment(payout.payment_hash)
         except LightningError as error:
             self._note(payout, claim, review=isinstance(error, NodeRefused))
             raise self._later(payout, error) from error
-        return self._not_found(payout, claim) if said is None else self._end_of(payout, claim, said)
-
-    def _not_found(self, payout: Payout, claim: Claim) -> PayoutEnd:
-        """The node knows nothing of it, which right after a send proves nothing: the same request goes out again while it can."""
-        if payout.seen_in_flight:  # its record is gone: a node restored from a backup, or pruned
+        if said is None and payout.seen_in_flight:  # its record is gone: a node restored from a backup, or pruned
             self._note(payout, claim, review=True)
             raise RetryLater("the node has lost a payment that it had", delay_s=_REVIEWED_AGAIN_S, counts=False)
-        if not self._has_expired(payout):
-            return self._send(payout, claim)
-        if self._nothing_can_start(payout):
-            return PayoutEnd(PayoutEvent.FAILED, NEVER_ARRIVED)
-        self._note(payout, claim)
-        raise self._later(payout, None)
+        return said
 
     def _end_of(self, payout: Payout, claim: Claim, said: NodePayment) -> PayoutEnd:
         if said.state is NodePaymentState.SUCCEEDED:
@@ -167,19 +188,13 @@ class Paying:
                 return PayoutEnd(PayoutEvent.SUCCEEDED, preimage=said.preimage, fee_msat=said.fee_msat)
             self._note(payout, claim, seen=True, review=True)
             raise RetryLater("the node's proof of payment is wrong", delay_s=_REVIEWED_AGAIN_S, counts=False)
-        if said.state is NodePaymentState.FAILED and self._is_over(payout):
+        if said.state is NodePaymentState.FAILED and not payout.orphaned:
             return PayoutEnd(PayoutEvent.FAILED, said.failure)
-        self._note(payout, claim, seen=said.state is NodePaymentState.IN_FLIGHT)
-        raise self._later(payout, None)
+        has_failed = said.state is NodePaymentState.FAILED
+        self._note(payout, claim, seen=not has_failed)
+        raise self._later(payout, None, at_least_every_s=_TRIED_AGAIN_S if has_failed else _ASK_AT_LEAST_EVERY_S)
 
-    def _is_over(self, payout: Payout) -> bool:
-        """Tell whether a failure is the end: whether no hand-over of this payout can still be on its way."""
-        return not payout.orphaned or self._nothing_can_start(payout)
-
-    def _has_expired(self, payout: Payout) -> bool:
-        return self._clock.now() >= payout.expires_at
-
-    def _nothing_can_start(self, payout: Payout) -> bool:
+    def _grace_is_over(self, payout: Payout) -> bool:
         return self._clock.now() >= payout.expires_at + timedelta(seconds=self._rules.grace_s)
 
     # -- what is kept of an attempt without an end
@@ -191,8 +206,10 @@ class Paying:
         if review and not payout.needs_review:
             log.error("payout_needs_review", payout=payout.id)
 
-    def _later(self, payout: Payout, error: LightningError | None) -> RetryLater:
+    def _later(
+        self, payout: Payout, error: LightningError | None, *, at_least_every_s: float = _ASK_AT_LEAST_EVERY_S
+    ) -> RetryLater:
         """Ask again, ever more rarely: after half of the time that it has taken so far. Waiting is no attempt."""
         age_s = (self._clock.now() - payout.created_at).total_seconds()
-        delay_s = min(_ASK_AT_LEAST_EVERY_S, max(_ASK_SOON_S, age_s / 2))
+        delay_s = min(at_least_every_s, max(_ASK_SOON_S, age_s / 2))
         return RetryLater(error.message if error else "payment in flight", delay_s=delay_s, counts=False)

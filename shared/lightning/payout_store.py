@@ -63,6 +63,16 @@ def ended(tx: Tx, payout: Payout, *, to_state: PayoutState, end: PayoutEnd) -> N
     _require_moved(payout, tx.run(SQL["payout_ended"], {**_from(payout), **parameters}))
 
 
+def is_other_database(tx: Tx) -> bool:
+    """Tell whether this is another database than the accepted one: restored, copied or promoted since."""
+    return tx.one(SQL["accepted_database"]) is None
+
+
+def accept_database(tx: Tx) -> None:
+    """Accept this database as it is now."""
+    tx.run(SQL["accept_database"])
+
+
 def _from(payout: Payout) -> dict[str, object]:
     return {"payout_id": payout.id, "from_state": payout.state}
 

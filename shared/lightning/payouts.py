@@ -50,6 +50,14 @@ class Payouts:
         """Return the owner's payouts, oldest first."""
         return store.of_owner(tx, owner)
 
+    def are_held(self, tx: Tx) -> bool:
+        """Tell whether first hand-overs wait: this database is not the one that was migrated or accepted last."""
+        return store.is_other_database(tx)
+
+    def accept_database(self, tx: Tx) -> None:
+        """Take this database for the one that pays: an operator's word that what it calls owed is owed."""
+        store.accept_database(tx)
+
     # -- moving; the caller holds the owner's row lock, or the claim on the payout's step
 
     def intend(self, tx: Tx, owner: Owner, payable: Payable) -> Payout | None:

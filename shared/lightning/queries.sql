@@ -119,6 +119,13 @@ UPDATE payouts SET state = %(to_state)s, sender_fence = NULL, preimage = %(preim
                    needs_review = false, ended_at = now()
  WHERE id = %(payout_id)s AND state = %(from_state)s;
 
+-- name: accepted_database
+SELECT 1 AS one FROM database_identity NATURAL JOIN present_database;
+
+-- name: accept_database
+UPDATE database_identity SET (system_identifier, timeline, database_oid, table_oid, accepted_at)
+     = (SELECT system_identifier, timeline, database_oid, table_oid, now() FROM present_database);
+
 -- name: payouts_by_state
 SELECT state, count(*) AS payouts, count(*) FILTER (WHERE needs_review) AS review,
        coalesce(max(extract(epoch FROM now() - created_at)), 0)::float8 AS oldest_s

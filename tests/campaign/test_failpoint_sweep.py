@@ -80,6 +80,7 @@ SETTINGS = {
     "MAX_ATTEMPTS": "50",
     "PAYOUT_WAIT_S": "3",
     "DEMO_CALLS_PER_HOUR": "1000",
+    "DEMO_CALLS_PER_HOUR_IN_ALL": "1000",
 }
 SCENES: dict[str, Callable[[Bench], object]] = {
     "job.abandon": Bench.be_refused,

@@ -11,6 +11,7 @@ import random
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import timedelta
 from urllib.parse import urlsplit
 
 import pytest
@@ -32,6 +33,7 @@ SESSION = "ses_" + "0" * 32
 ADDRESSES = (
     "/api/l402/jobs",
     "/api/l402/requests",
+    "/api/l402/close",
     f"/api/sessions/{SESSION}/request",
     f"/api/sessions/{SESSION}/topup",
     f"/api/sessions/{SESSION}/close",
@@ -173,6 +175,22 @@ def test_a_generation_of_root_keys_serves_its_time_and_the_next_one_s(container:
         assert valid is not None
         assert valid["valid"] == 2
         raise _TakenBack
+
+
+@pytest.mark.parametrize("own", [(), ("lucid:needs = preimage",), ("expires = 9999999999",)])
+def test_a_macaroon_expires_at_the_midnight_after_two_rotations(container: Container, own: tuple[str, ...]) -> None:
+    """So it is the same all day; and one that a wider expiry is handed on to is no wider than that, and valid."""
+    now = container.clock.now()
+    with container.database.transaction() as tx:
+        token = container.macaroons.mint(
+            tx, payment_hash=b"h" * 32, subject="session", subject_id=SESSION, restrictions=own
+        )
+        grant = container.macaroons.verify(tx, token, now=now, path="/api")
+    assert grant.expires_at is not None
+    if not own or "needs" in own[0]:
+        ahead = grant.expires_at - now - timedelta(days=2 * container.settings.macaroon_rotation_days)
+        assert timedelta(0) < ahead <= timedelta(days=1)
+        assert grant.expires_at.timestamp() % 86_400 == 0
 
 
 class _TakenBack(Exception):

@@ -20,6 +20,7 @@ SUPERSETS = (ROOT / "docs" / "supersets.md").read_text(encoding="utf-8")
 AGENT_SUPERSETS = {
     "buyJob",
     "buyRequest",
+    "closeBoughtSession",
     "closeSession",
     "estimateCost",
     "getBoughtRequest",

@@ -17,7 +17,7 @@ from schemathesis import Case, GenerationMode
 from schemathesis.checks import CHECKS
 from schemathesis.schemas import APIOperation
 
-from tests.contract.test_fuzz_contract import caller
+from tests.contract.test_fuzz_contract import PATIENCE_S, caller, waiting
 
 EXAMPLES = 2000 if os.environ.get("LUCID_SOAK") else 20
 CHECKED = (
@@ -50,17 +50,17 @@ def test_every_operation_answers_only_what_it_declares(
 
 def _fuzz(operation: APIOperation, *, base_url: str, mode: GenerationMode) -> str:
     checks = [CHECKS.get_one(name) for name in CHECKED]
-    waiting: list[str] = []
+    name = operation.definition.raw["operationId"]
 
     @FUZZ
     @given(case=operation.as_strategy(generation_mode=mode))
     def run(case: Case) -> None:
-        if waiting:
+        if name in waiting:
             return
         try:
-            answer = case.call(base_url=base_url, session=session)
-        except requests.ReadTimeout:  # for work that no process of this stack does: once is enough
-            waiting.append(operation.label)
+            answer = case.call(base_url=base_url, session=session, timeout=PATIENCE_S)
+        except requests.ReadTimeout:
+            waiting.add(name)
             return
         assert answer.status_code not in UNEXPECTED, case.as_curl_command()
         case.validate_response(answer, checks=checks)

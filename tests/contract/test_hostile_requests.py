@@ -25,7 +25,7 @@ from gunicorn.http import get_parser
 from werkzeug.exceptions import RequestTimeout
 
 from devstack.supervisor import Stack
-from tests.contract import hostile
+from tests.contract import hostile, hostile_framing
 from tests.contract.document_comparison import operations
 from tests.contract.raw_http import Reply, Wire
 from web.documents import AGENT, GATEWAY
@@ -262,7 +262,7 @@ def test_no_header_overrides_the_method_or_the_address(talk: Talk, routes: list[
 
 def test_no_broken_framing_makes_any_route_fail(talk: Talk, routes: list[Route]) -> None:
     """Answered at most once: a second answer would be taken for the next request's by whoever shares the connection."""
-    for route, (name, rest) in meetings(routes, hostile.BROKEN.items()):
+    for route, (name, rest) in meetings(routes, hostile_framing.BROKEN.items()):
         line = f"{route.method} {route.path} HTTP/1.1\r\nHost: a\r\nX-Request-Id: broken-1\r\n".encode()
         replies = talk.break_off(line + rest)
         assert len(replies) == 1, (route, name, replies)
@@ -272,13 +272,13 @@ def test_no_broken_framing_makes_any_route_fail(talk: Talk, routes: list[Route])
             check_refusal(replies[0])
 
 
-@pytest.mark.parametrize("name", [name for name in hostile.BROKEN if not name.startswith("a header")])
+@pytest.mark.parametrize("name", [name for name in hostile_framing.BROKEN if not name.startswith("a header")])
 def test_no_job_comes_of_a_request_that_is_broken(talk: Talk, name: str) -> None:
-    (reply,) = talk.break_off(b"POST /api/jobs HTTP/1.1\r\nHost: a\r\n" + hostile.BROKEN[name])
+    (reply,) = talk.break_off(b"POST /api/jobs HTTP/1.1\r\nHost: a\r\n" + hostile_framing.BROKEN[name])
     assert reply.status in REFUSED_OUTSIDE or (name.startswith("Transfer-Encoding") and reply.status == 501), reply
 
 
-@pytest.mark.parametrize("content", hostile.NO_REQUESTS.values(), ids=hostile.NO_REQUESTS.keys())
+@pytest.mark.parametrize("content", hostile_framing.NO_REQUESTS.values(), ids=hostile_framing.NO_REQUESTS.keys())
 def test_what_is_no_request_is_refused_and_the_connection_closed(talk: Talk, content: bytes) -> None:
     replies = talk.break_off(content)
     assert len(replies) <= 1

@@ -21,12 +21,18 @@ from config.settings import Settings
 from devstack.parts import ROOT
 from devstack.procfile import read_procfile
 from devstack.supervisor import Stack
+from shared.agent import store as jobs
+from shared.agent.model import JobState
 from shared.bootstrap import Container, Role, build
 from shared.idempotency.model import Answer, Claim, KeyInUse, KeyRef, KeyReused
 from shared.idempotency.service import ABANDONED_AFTER_S, LIFE_S, Idempotency, name
 from shared.kernel.errors import InvalidInput
 from shared.kernel.owner import Owner
+from shared.ledger import service as ledger
+from shared.ledger.model import DebtReason
+from tests.contract.asleep import asleep
 from tests.e2e.patience import eventually
+from tests.unit.lightning.test_a_callers_invoice import signed
 from web.app import create_app
 
 
@@ -94,7 +100,7 @@ def test_another_request_under_the_key_is_refused_before_and_after_the_answer(ke
         keys.begin(ref, fingerprint=OTHER)
 
 
-@pytest.mark.parametrize("status", [401, 402, 409, 429, 500, 503])
+@pytest.mark.parametrize("status", [401, 402, 409, 410, 429, 500, 503])
 def test_an_answer_that_may_change_frees_the_key(keys: Idempotency, ref: KeyRef, status: int) -> None:
     keys.finish(claimed(keys, ref), Answer(status, {}))
     claimed(keys, ref)
@@ -266,7 +272,8 @@ def test_a_job_that_was_taken_back_is_made_anew_under_its_key(stack: Stack, web_
     )
     impatient = build(replace(Settings.load(stack.environment), invoice_wait_s=0.0), Role.WEB)
     try:
-        late = create_app(impatient).test_client().post("/api/jobs", data=json.dumps(body), headers=key)
+        with asleep(stack, "worker-money"):
+            late = create_app(impatient).test_client().post("/api/jobs", data=json.dumps(body), headers=key)
     finally:
         impatient.database.close()
         if impatient.bus._reader is None:  # one that reads ends with the process
@@ -306,6 +313,40 @@ def test_a_refusal_is_replayed_too(web_url: str) -> None:
     first, again = (httpx.post(f"{web_url}/api/jobs", json={"request": ""}, headers=key) for _ in range(2))
     assert (first.status_code, again.status_code) == (400, 400)
     assert again.json() == first.json()
+
+
+def test_the_wrong_amount_is_judged_anew_under_the_same_key(web_url: str, container: Container) -> None:
+    with container.database.transaction() as tx:
+        job = jobs.insert_job(
+            tx,
+            public_id=f"job_{uuid4().hex}",
+            request="x",
+            address_hash=bytes(32),
+            eval_amount_msat=10_000,
+            prepaid=False,
+        )
+        jobs.move_job(tx, job.id, from_state=job.state, to_state=JobState.FAILED, error_message="it failed")
+    invoice = {"invoice": signed(7_000, made_at=container.clock.now())}
+    key = {"Idempotency-Key": uuid4().hex}
+    for sats in (20, 40):
+        with container.database.transaction() as tx:
+            ledger.receive(tx, job.owner, ref=uuid4().hex, amount_msat=20_000)
+            ledger.owe_back(tx, job.owner, DebtReason.LATE, ref=f"{sats}", amount_msat=20_000)
+        refused = httpx.post(f"{web_url}/api/jobs/{job.public_id}/refund", json=invoice, headers=key)
+        assert (refused.status_code, refused.json()["code"]) == (400, "wrong_amount")
+        assert f"exactly {sats} sats" in refused.json()["error"]
+
+
+@pytest.mark.parametrize(("path", "body"), [("jobs", {"request": "Hi."}), ("sessions", {"amount_sats": 200})])
+def test_no_claim_token_is_kept_with_an_answer(
+    web_url: str, container: Container, path: str, body: dict[str, str | int]
+) -> None:
+    key = uuid4().hex
+    first, again = (httpx.post(f"{web_url}/api/{path}", json=body, headers={"Idempotency-Key": key}) for _ in range(2))
+    assert (first.status_code, again.content) == (201, first.content)
+    with container.database.transaction() as tx:
+        (row,) = tx.all("SELECT body::text AS kept FROM idempotency_keys WHERE key = %(key)s", {"key": key})
+    assert first.json()["claimToken"] not in row["kept"]
 
 
 def test_a_malformed_key_is_400_over_http(web_url: str) -> None:

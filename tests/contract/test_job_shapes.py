@@ -27,6 +27,7 @@ from shared.agent.model import (
     RefundState,
 )
 from shared.bootstrap import Container, Role, build
+from tests.contract.asleep import asleep
 from tests.contract.document_comparison import json_schema, resolved
 from web.agent.schemas import CreateJobResponseSchema, JobStatusResponseSchema
 from web.agent.views import job_created, job_status
@@ -163,11 +164,12 @@ def impatient(stack: Stack) -> Iterator[Callable[..., FlaskClient]]:
 
 
 def test_a_creation_past_its_deadline_is_500_says_when_to_come_back_and_frees_its_key(
-    impatient: Callable[..., FlaskClient], check: Callable[[str, Any], None]
+    stack: Stack, impatient: Callable[..., FlaskClient], check: Callable[[str, Any], None]
 ) -> None:
     client = impatient(invoice_wait_s=0.0)
     for _ in range(2):
-        answer = client.post("/api/jobs", json={"request": "Say hello."}, headers={"Idempotency-Key": "deadline"})
+        with asleep(stack, "worker-money"):
+            answer = client.post("/api/jobs", json={"request": "Say hello."}, headers={"Idempotency-Key": "deadline"})
         assert (answer.status_code, answer.get_json()["code"]) == (500, "deadline_passed")
         assert int(answer.headers["Retry-After"]) > 0
         check("ErrorResponse", answer.get_json())

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from pymacaroons import Macaroon
 
+from shared.kernel.clock import SystemClock
 from shared.kernel.derive import derive
 from tests.e2e.l402_client import L402Client, challenge_in
 from tests.e2e.ledger_reader import Book
@@ -160,7 +161,9 @@ def test_a_holder_can_narrow_and_never_widen(client: L402Client) -> None:
         return client.ask(PATH, body).status_code
 
     assert first.status_code == httpx.codes.OK
-    assert narrowed("path = /api/l402", "expires = 9999999999") == httpx.codes.OK
+    soon = int(SystemClock().now().timestamp()) + 3600
+    assert narrowed("path = /api/l402", f"expires = {soon}") == httpx.codes.OK
+    assert narrowed("expires = 9999999999") == httpx.codes.UNAUTHORIZED, "our own expiry is sooner"
     refused = (
         ("path = /api/sessions",),
         ("expires = 1",),

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
 from typing import Any
 
 import httpx
 import pytest
 from pymacaroons import Macaroon
+from werkzeug.test import TestResponse
 
 from tests.e2e.l402_client import L402Client, challenge_in
 from tests.e2e.market import Market
 from tests.e2e.patience import at_once, eventually
+from tests.e2e.test_session_answers import desk
 
 PATH = "/api/l402/requests"
+CLOSE = "/api/l402/close"
 OK, ACCEPTED, UNAUTHORIZED = httpx.codes.OK, httpx.codes.ACCEPTED, httpx.codes.UNAUTHORIZED
-PAY, CONFLICT = httpx.codes.PAYMENT_REQUIRED, httpx.codes.CONFLICT
+PAY = httpx.codes.PAYMENT_REQUIRED
 COSTLY = "[sim:tokens:1000]"
 
 
@@ -155,7 +161,11 @@ def test_a_narrowed_credential_cannot_spend_more_a_call_and_hands_its_bounds_on(
     assert client.ask(PATH, asked()).status_code == OK
     short = spend(client)
     handed = Macaroon.deserialize(challenge_in(short).parameters["token"])
-    assert [caveat.caveat_id for caveat in handed.caveats][1:] == [b"max_sats = 60", b"path = /api/l402/requests"]
+    assert [caveat.caveat_id for caveat in handed.caveats][2:] == [
+        b"lucid:needs = preimage",
+        b"max_sats = 60",
+        b"path = /api/l402/requests",
+    ]
     client.credential = narrowed(wide, "max_sats = 60", "max_sats = 61")
     assert client.ask(PATH, asked()).status_code == UNAUTHORIZED
 
@@ -214,7 +224,7 @@ def test_respond_async_tells_where_to_look(market: Market, client: L402Client) -
     assert stranger.status_code == httpx.codes.NOT_FOUND
 
 
-def test_a_macaroon_before_its_payment_opens_nothing_as_a_bearer_either(market: Market, client: L402Client) -> None:
+def test_a_challenge_s_macaroon_opens_nothing_without_its_preimage(market: Market, client: L402Client) -> None:
     opened = client.ask(PATH, asked(amount_sats=100))
     shown = opened.json()
     address = f"/api/sessions/{shown['sessionId']}/request"
@@ -222,14 +232,88 @@ def test_a_macaroon_before_its_payment_opens_nothing_as_a_bearer_either(market: 
     def as_bearer(token: str) -> int:
         return market.api.post(address, json=asked(), headers={"Authorization": f"Bearer {token}"}).status_code
 
-    assert as_bearer(shown["macaroon"]) == CONFLICT
+    assert as_bearer(shown["macaroon"]) == UNAUTHORIZED
     client.pay(challenge_in(opened))
     assert client.ask(PATH, asked()).status_code == OK
-    assert as_bearer(shown["macaroon"]) == OK
-    unpaid = spend(client).json()["macaroon"]
-    assert as_bearer(unpaid) == UNAUTHORIZED
+    assert as_bearer(shown["macaroon"]) == UNAUTHORIZED
+    assert as_bearer(narrowed(client.credential, "max_sats = 60").partition(":")[0]) == UNAUTHORIZED
+    assert as_bearer(session_of(market, shown)["macaroon"]) == OK
+    short = spend(client)
+    assert as_bearer(short.json()["macaroon"]) == UNAUTHORIZED
     session = {"Authorization": f"L402 {client.credential}"}
-    assert market.api.post(address, json=asked(), headers=session).status_code == PAY
+    assert market.api.post(address, json=asked(COSTLY), headers=session).status_code == PAY
+    client.pay(challenge_in(short))
+    assert client.ask(PATH, asked()).status_code == OK
+    assert as_bearer(short.json()["macaroon"]) == UNAUTHORIZED
+
+
+def test_a_credential_alone_takes_out_what_is_left(market: Market, client: L402Client) -> None:
+    opened = client.ask(PATH, asked(amount_sats=100))
+    client.pay(challenge_in(opened))
+    assert client.ask(PATH, asked("[sim:refuse]")).status_code == OK
+    left_sats = session_of(market, opened.json())["balanceSats"]
+    body = {"invoice": market.wallet.invoice(left_sats)["payment_request"]}
+    wide = client.credential
+    assert market.api.post(CLOSE, json=body).status_code == UNAUTHORIZED
+    for bound in ("max_sats = 90", "path = /api/l402/requests"):
+        client.credential = narrowed(wide, bound)
+        assert client.ask(CLOSE, body).status_code == UNAUTHORIZED
+    client.credential = wide
+    assert client.ask(CLOSE, {}).status_code == httpx.codes.BAD_REQUEST
+    closed = client.ask(CLOSE, body)
+    assert closed.status_code == OK, closed.text
+    told = closed.json()
+    assert (told["ok"], told["refundAmountSats"], told["state"]) == (True, left_sats, "expired")
+    address = f"/api/sessions/{opened.json()['sessionId']}/close"
+    headers = {"Authorization": f"L402 {wide}"}
+    assert market.api.post(address, json=body, headers=headers).json() == told == client.ask(CLOSE, body).json()
+
+
+def test_a_job_s_credential_closes_nothing(client: L402Client) -> None:
+    assert client.post("/api/l402/jobs", asked()).status_code == OK
+    assert client.ask(CLOSE, {}).status_code == UNAUTHORIZED
+
+
+@contextmanager
+def dear(market: Market, client: L402Client, *, infra_usd: str) -> Iterator[tuple[str, Callable[[], TestResponse]]]:
+    """A session of 100 sats with a top-up of 100 that nobody has paid yet, and a desk where work is dear; its invoice, and a call there."""
+    opened = client.ask(PATH, asked(amount_sats=100))
+    client.pay(challenge_in(opened))
+    assert client.ask(PATH, asked("[sim:refuse]")).status_code == OK
+    shown = session_of(market, opened.json())
+    holder = {"Authorization": f"Bearer {shown['macaroon']}"}
+    pending = market.api.post(f"/api/sessions/{shown['sessionId']}/topup", json={"amount_sats": 100}, headers=holder)
+    assert pending.status_code == OK, pending.text
+    with desk(market, infra_usd=Decimal(infra_usd)) as (_, counter):
+
+        def ask() -> TestResponse:
+            body = asked(amount_sats=100)
+            return counter.post(PATH, json=body, headers={"Authorization": f"L402 {client.credential}"})
+
+        yield pending.json()["topup"]["paymentRequest"], ask
+
+
+def test_a_top_up_that_would_not_do_gives_way_to_one_that_does(market: Market, client: L402Client) -> None:
+    with dear(market, client, infra_usd="0.25") as (small, ask):
+        short = ask()
+        assert short.status_code == PAY, short.get_data(as_text=True)
+        told = short.get_json()
+        assert told["paymentRequest"] != small
+        assert told["amountSats"] > 100
+        assert ask().get_json()["paymentRequest"] == told["paymentRequest"], "that one does"
+        preimage = market.wallet.pay(told["paymentRequest"])["preimage"]
+        client.credential = f"{told['macaroon']}:{preimage}"
+        assert ask().status_code == OK
+    with pytest.raises(RuntimeError):
+        market.wallet.pay(small)
+
+
+def test_a_top_up_that_has_just_been_paid_is_used_and_no_other_asked_for(market: Market, client: L402Client) -> None:
+    with dear(market, client, infra_usd="0.08") as (pending, ask):
+        market.lightning.fault("SubscribeInvoices", "reorder_events", seconds=5)  # nobody tells; the call has to ask
+        market.wallet.pay(pending)
+        answer = ask()
+        assert answer.status_code == OK, answer.get_data(as_text=True)
 
 
 def test_calls_side_by_side_never_spend_more_than_there_is(market: Market, client: L402Client) -> None:

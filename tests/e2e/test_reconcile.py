@@ -238,6 +238,20 @@ def doctor(market: Market) -> str:
     return found.detail
 
 
+def test_a_database_that_was_restored_is_named_until_it_is_accepted(own_market: Market) -> None:
+    with falsified(own_market, "database_identity", "UPDATE database_identity SET timeline = timeline + 1"):
+        held = reconcile(own_market.stack)
+        assert held.returncode == 0, held.stdout + held.stderr
+        assert "payouts are held" in held.stdout
+        assert json.loads(reconcile(own_market.stack, "--json").stdout)["payouts_held"] is True
+        unread = reconcile(own_market.stack, "--accept-database", LND_MACAROON_PAYMENTS="00")
+        assert unread.returncode == 2
+        assert "payouts are held" in reconcile(own_market.stack).stdout
+        accepted = reconcile(own_market.stack, "--accept-database")
+        assert accepted.returncode == 0, accepted.stdout + accepted.stderr
+        assert json.loads(reconcile(own_market.stack, "--json").stdout)["payouts_held"] is False
+
+
 def test_what_cannot_be_compared_is_exit_code_2(own_market: Market) -> None:
     own_market.lightning.down()
     try:

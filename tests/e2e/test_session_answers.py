@@ -37,7 +37,7 @@ def desk(market: Market, **changes: Any) -> Iterator[tuple[Container, FlaskClien
 
 
 def minted(market: Market, purse: Purse, purpose: str = "deposit") -> dict[str, str]:
-    """A macaroon as L402 hands one out before its payment."""
+    """The macaroon of a payment, whatever the session's state."""
     with desk(market) as (container, _), container.database.transaction() as tx:
         payment_hash = bytes.fromhex(purse.payment_hash(purpose))
         token = container.macaroons.mint(tx, payment_hash=payment_hash, subject="session", subject_id=purse.id)

@@ -148,7 +148,7 @@ def test_a_model_that_fails_is_a_500_that_says_when_to_come_back(
 
 
 def test_an_hour_later_the_calls_have_left_one_by_one(caller: Caller, events_redis: redis.Redis) -> None:
-    counter = CallCounter(events_redis, Ids(), limit=2)
+    counter = CallCounter(events_redis, Ids(), limit=2, limit_in_all=1000)
     who = uuid.uuid4().bytes
     key = f"lucid:demo:{who.hex()}"
     first = counter.count(who)
@@ -169,8 +169,21 @@ def test_an_hour_later_the_calls_have_left_one_by_one(caller: Caller, events_red
 
 def test_a_limit_of_none_gives_nothing_away(events_redis: redis.Redis) -> None:
     with pytest.raises(TooMany) as caught:
-        CallCounter(events_redis, Ids(), limit=0).count(uuid.uuid4().bytes)
+        CallCounter(events_redis, Ids(), limit=0, limit_in_all=1000).count(uuid.uuid4().bytes)
     assert caught.value.retry_after_s == WINDOW_S
+
+
+def test_all_addresses_together_have_a_bound_too(events_redis: redis.Redis) -> None:
+    so_far = int(events_redis.zcard("lucid:demo-in-all"))
+    counter = CallCounter(events_redis, Ids(), limit=5, limit_in_all=so_far + 2)
+    who = uuid.uuid4().bytes
+    counter.count(uuid.uuid4().bytes)
+    mark = counter.count(who)
+    with pytest.raises(TooMany, match="are used up") as caught:
+        counter.count(uuid.uuid4().bytes)
+    assert 0 < caught.value.retry_after_s <= WINDOW_S
+    counter.give_back(who, mark)
+    counter.count(uuid.uuid4().bytes)
 
 
 def test_redis_holds_no_address(caller: Caller, events_redis: redis.Redis) -> None:

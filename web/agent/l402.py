@@ -20,8 +20,14 @@ from web.agent.credentials import has_credential, l402_credential
 from web.agent.l402_schemas import ChallengeSchema, L402RequestBodySchema
 from web.agent.prefer import APPLIED, prefers_async
 from web.agent.schemas import CreateJobRequestSchema, JobStatusResponseSchema
-from web.agent.session_schemas import SessionRequestResponseSchema, SessionRequestStatusSchema
+from web.agent.session_schemas import (
+    CloseSessionRequestSchema,
+    CloseSessionResponseSchema,
+    SessionRequestResponseSchema,
+    SessionRequestStatusSchema,
+)
 from web.agent.session_views import request_status
+from web.agent.sessions import closed_shown
 from web.agent.views import invoice_shown, job_status
 from web.context import container
 from web.door import Answers, Guard, Operations
@@ -129,6 +135,21 @@ def buy_request(body: dict[str, Any]) -> Response:
 def get_bought_request(request_id: str) -> dict[str, Any]:
     """Get a request that the credential's session has paid for, as it stands"""
     return request_status(container().l402_requests.look(request_id, cast("Grant", _grant())))
+
+
+@operations.post(
+    "/l402/close",
+    "closeBoughtSession",
+    Answers(CloseSessionResponseSchema, errors=(400, 401, 500)),
+    body=CloseSessionRequestSchema,
+    guard=_PAYER,
+)
+def close_bought_session(body: dict[str, Any]) -> dict[str, Any]:
+    """End the session that the credential's deposit opened and take out what is left
+
+    As closeSession, for whoever kept nothing but his credential. One with `max_sats` cannot.
+    """
+    return closed_shown(container().l402_requests.close(cast("Grant", _grant()), body.get("invoice")))
 
 
 # -- answers

@@ -184,7 +184,7 @@ def close_session(body: dict[str, Any], id: str) -> dict[str, Any]:  # noqa: A00
     The invoice must ask for exactly the whole sats that are left; without any left none is needed. On a session that has ended it
     pays what is still owed. The same invoice again tells how its payment stands. Routing fees are ours.
     """
-    return _closed(container().sessions.close(_admitted().session.id, body.get("invoice")))
+    return closed_shown(container().sessions.close(_admitted().session.id, body.get("invoice")))
 
 
 @operations.get(
@@ -225,7 +225,7 @@ def _place(session_id: str, request_id: str) -> str:
     return f"/api/sessions/{session_id}/requests/{request_id}"
 
 
-def _closed(closed: Closed) -> dict[str, Any]:
+def closed_shown(closed: Closed) -> dict[str, Any]:
     """Tell how the payout stands. Raises `PaymentFailed`."""
     shown: dict[str, Any] = {"sessionId": closed.session.public_id, "state": str(closed.session.state)}
     if closed.payout is None:

@@ -197,6 +197,11 @@ def _payouts(read: PayoutGauges) -> Iterator[Metric]:
     yield _gauge(
         "lucid_payouts_needing_review", "Open payouts about which the node's word is wanting.", [((), read.review)]
     )
+    yield _gauge(
+        "lucid_payouts_held_after_restore",
+        "1 while this database is not the one that was accepted: no payout is sent for the first time.",
+        [((), int(read.are_held))],
+    )
 
 
 def _books(read: LedgerGauges) -> Iterator[Metric]:

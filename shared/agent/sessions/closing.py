@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from shared.agent.refunds import Refunds, claimable_sats
+import structlog
+
+from shared.agent.refunds import WRONG_AMOUNT, Refunds, claimable_sats
 from shared.agent.sessions import store
 from shared.agent.sessions.life import SessionLife
 from shared.agent.sessions.model import Closed, Session, SessionEvent, SessionState
@@ -13,6 +15,8 @@ from shared.kernel.failpoints import effect as failpoint
 from shared.kernel.money import whole_sats
 from shared.ledger import service as ledger
 from shared.lightning.model import Payable, Payout
+
+log = structlog.get_logger(__name__)
 
 STILL_RUNS = "A request of this session still runs; close it once that has ended."
 NOTHING_LEFT = "Nothing is left to pay out: close without an invoice."
@@ -34,9 +38,10 @@ class SessionClosing:
         """End the session and pay what is left to the caller's invoice, which must ask for exactly that; on an ended session
         pay what is still owed. The same invoice again gets the same payout; none is needed where nothing is left.
 
-        Raises, in this order: `InvalidInput` (malformed), `Conflict` (not paid yet, a request runs), `InvalidInput` (another amount
-        than is left: the message names it), `Conflict` (another invoice while a payout is open).
+        Raises, in this order: `Conflict` (not paid yet), `InvalidInput` (malformed), `Conflict` (a request runs), `InvalidInput`
+        (another amount than is left: the message names it), `Conflict` (another invoice while a payout is open).
         """
+        self._require_paid_for(session_id)  # a text is decoded, which takes long, for those alone who have paid
         payable = None if payment_request is None else self._refunds.read(payment_request)
         with self._database.transaction() as tx, failpoint("session.close"):
             session = self._session_life.lock(tx, session_id)
@@ -50,7 +55,21 @@ class SessionClosing:
         """End up to 100 sessions that nobody has used for too long. Nothing is forfeited: what is left is owed back."""
         with failpoint("session.expire"):
             for session in store.take_idle(tx):
+                self._expire_one(tx, session)
+
+    def _expire_one(self, tx: Tx, session: Session) -> None:
+        """End one session; one that cannot end stays as it is, and no other waits for it."""
+        try:
+            with tx.savepoint():
                 self._session_life.end(tx, session, SessionEvent.IDLED)
+        except Exception as error:  # whatever is wrong with one is not the others' matter
+            log.exception("session_not_expired", session=session.id, error=type(error).__name__)
+
+    def _require_paid_for(self, session_id: int) -> None:
+        with self._database.transaction() as tx:
+            session = store.session(tx, session_id)
+        if session is not None and session.state is SessionState.AWAITING_PAYMENT:
+            raise Conflict(NOT_PAID_YET, code="not_paid_yet")
 
     def _ended(self, tx: Tx, session: Session, payable: Payable | None) -> Payout | None:
         """End a session that goes on; its payout, if anything is left."""
@@ -79,8 +98,10 @@ class SessionClosing:
 def _require_invoice(payable: Payable | None, left_sats: int) -> None:
     """Require an invoice for just what is left, and none for nothing."""
     if payable is None and left_sats:
-        raise InvalidInput(f"an invoice for exactly {left_sats} sats is needed: that is what is left", field=FIELD)
+        message = f"an invoice for exactly {left_sats} sats is needed: that is what is left"
+        raise InvalidInput(message, field=FIELD, code=WRONG_AMOUNT)
     if payable is not None and not left_sats:
-        raise InvalidInput(NOTHING_LEFT, field=FIELD)
+        raise InvalidInput(NOTHING_LEFT, field=FIELD, code=WRONG_AMOUNT)
     if payable is not None and whole_sats(payable.amount_msat) != left_sats:
-        raise InvalidInput(f"the invoice must ask for exactly {left_sats} sats: that is what is left", field=FIELD)
+        message = f"the invoice must ask for exactly {left_sats} sats: that is what is left"
+        raise InvalidInput(message, field=FIELD, code=WRONG_AMOUNT)

@@ -11,6 +11,13 @@ SELECT * FROM sessions WHERE public_id = %(public_id)s;
 -- name: lock_session
 SELECT * FROM sessions WHERE id = %(id)s FOR UPDATE;
 
+-- name: balance
+-- one statement, one moment: what a request reserves between two of them could exceed what the first one saw
+SELECT coalesce((SELECT -sum(amount_msat) FROM postings
+                  WHERE account = 'customer' AND owner_kind = 'session' AND owner_id = %(id)s), 0)::bigint AS held_msat,
+       coalesce((SELECT sum(amount_msat) FROM reservations
+                  WHERE owner_kind = 'session' AND owner_id = %(id)s AND state = 'open'), 0)::bigint AS reserved_msat;
+
 -- name: move_session
 UPDATE sessions
    SET state = %(to_state)s,

@@ -124,17 +124,21 @@ class Sessions:
         invoice = self._await_invoice(session, invoice)
         return replace(self._read(session.id), invoice=_shown(invoice))
 
-    def topup(self, session_id: int, amount_sats: int, *, claim: KeyClaim | None = None) -> SessionInvoice:
+    def topup(
+        self, session_id: int, amount_sats: int, *, claim: KeyClaim | None = None, replaces_below_sats: int = 0
+    ) -> SessionInvoice:
         """Ask for more money and wait for the invoice; for the one that `claim`'s key names, if it names one.
 
-        Raises `Conflict` (ended, not paid yet), `InvalidInput` (out of bounds), `Conflict` (another top-up waits for its payment),
-        `DeadlinePassed` where no invoice came in time: nothing unseen can then be paid.
+        One that waits for its payment and asks for less than `replaces_below_sats` is withdrawn for the new one. Raises `Conflict`
+        (ended, not paid yet), `InvalidInput` (out of bounds), `Conflict` (another top-up waits for its payment), `DeadlinePassed`
+        where no invoice came in time: nothing unseen can then be paid.
         """
         with self._database.transaction() as tx, failpoint("session.topup"):
             session = self._session_life.lock(tx, session_id)
             require_open(session)
             require_amount(amount_sats)
-            invoice = self._topup_before(tx, session, claim) or self._ask_for_topup(tx, session, amount_sats)
+            invoice = self._topup_before(tx, session, claim)
+            invoice = invoice or self._ask_for_topup(tx, session, amount_sats, replaces_below_sats)
             owner = invoice_owner(invoice)
             if claim is not None and claim.made != owner:
                 idempotency.name(tx, claim, owner)
@@ -239,10 +243,12 @@ class Sessions:
             return None
         return None if invoice.payment_request is None and invoice.state is InvoiceState.EXPIRED else invoice
 
-    def _ask_for_topup(self, tx: Tx, session: Session, amount_sats: int) -> Invoice:
+    def _ask_for_topup(self, tx: Tx, session: Session, amount_sats: int, replaces_below_sats: int) -> Invoice:
         newest = self._invoices.by_purpose(tx, session.owner, Purpose.TOPUP)
         if newest is not None and newest.state is InvoiceState.OPEN:
-            raise Conflict(PENDING_TOPUP, code=TOPUP_PENDING_CODE)
+            if newest.amount_msat >= msat(replaces_below_sats):
+                raise Conflict(PENDING_TOPUP, code=TOPUP_PENDING_CODE)
+            self._session_life.withdraw(tx, newest)
         self._events.append(tx, session.owner, "top-up asked for")
         terms = Terms(Purpose.TOPUP, msat(amount_sats), TOPUP_MEMO, self._terms.invoice_expiry_s)
         return self._intend(tx, session, terms)
@@ -262,9 +268,14 @@ class Sessions:
     def _payable(self, invoice_id: int) -> Invoice | None:
         with self._database.transaction() as tx:
             invoice = self._invoices.by_id(tx, invoice_id)
-        if invoice is not None and invoice.payment_request is None and invoice.state is InvoiceState.EXPIRED:
-            raise DeadlinePassed(NO_INVOICE)
-        return invoice if invoice is not None and invoice.payment_request is not None else None
+            session = store.session(tx, invoice.owner.id) if invoice is not None else None
+        if invoice is None or invoice.payment_request is not None:
+            return invoice
+        if invoice.state is not InvoiceState.EXPIRED:
+            return None
+        if session is not None and invoice.purpose is Purpose.TOPUP:
+            require_open(session)  # closed meanwhile, which took the top-up back
+        raise DeadlinePassed(NO_INVOICE)
 
     def _take_back(self, session: Session, invoice: Invoice) -> Invoice:
         """Give the invoice up, unless it came in at the last moment."""
@@ -302,12 +313,13 @@ class Sessions:
         deposit, topup = self._deposit(tx, session), self._invoices.by_purpose(tx, owner, Purpose.TOPUP)
         owed_sats = whole_sats(ledger.owed(tx, owner))
         payouts = self._refunds.payouts(tx, owner)
+        held_msat, reserved_msat = store.balance(tx, session.id)
         is_usable = session.state in (SessionState.ACTIVE, SessionState.PAUSED) or owed_sats > 0
         is_given = is_usable and self._claims.accepts(tx, proof, owner=owner, public_id=session.public_id)
         return SessionView(
             session=session,
-            balance_sats=whole_sats(ledger.held(tx, owner)),
-            reserved_sats=whole_sats(ledger.reserved(tx, owner)),
+            balance_sats=whole_sats(held_msat),
+            reserved_sats=whole_sats(reserved_msat),
             owed_sats=owed_sats,
             invoice=_shown(deposit) if session.state is SessionState.AWAITING_PAYMENT and _is_due(deposit) else None,
             topup=_shown(topup) if topup is not None and _is_due(topup) else None,

@@ -47,6 +47,13 @@ def lock_session(tx: Tx, session_id: int) -> Session | None:
     return _maybe_session(tx.one(SQL["lock_session"], {"id": session_id}))
 
 
+def balance(tx: Tx, session_id: int) -> tuple[int, int]:
+    """Return what a session holds and what of it is reserved, both millisatoshi, of one moment and without its lock."""
+    row = tx.one(SQL["balance"], {"id": session_id})
+    assert row is not None  # noqa: S101 - a SELECT of two sums always answers
+    return row["held_msat"], row["reserved_msat"]
+
+
 def move_session(
     tx: Tx, session_id: int, *, from_state: SessionState, to_state: SessionState, idle_s: float, closes: bool
 ) -> None:

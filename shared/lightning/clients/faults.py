@@ -5,6 +5,7 @@ LucidError
     ├── NodeUnavailable   (Unavailable) no answer, and nothing depends on the one that is missing: ask again
     ├── NodeRefused       the node said no and did nothing: credential, field, permission
     │   └── PaymentNotSent   a payment was refused before anything was recorded
+    │       └── InvoiceExpired   by the node's own clock its invoice has expired
     ├── OutcomeUnknown    the call may or may not have taken effect: find out before doing anything else
     └── InvoiceMismatch   (Conflict) the node has an invoice of this hash, but not the one that was asked for
 """
@@ -78,6 +79,12 @@ class PaymentNotSent(NodeRefused):
     """The node refused a payment before it recorded anything: nothing was sent, and nothing will be."""
 
     code = "payment_not_sent"
+
+
+class InvoiceExpired(PaymentNotSent):
+    """The node refused a payment because by its own clock the invoice has expired: it refuses every later one too."""
+
+    code = "invoice_expired_at_node"
 
 
 class OutcomeUnknown(LightningError):

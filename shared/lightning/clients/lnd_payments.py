@@ -15,6 +15,7 @@ import grpc
 from shared.lightning.clients import stubs
 from shared.lightning.clients.connection import LndConnection
 from shared.lightning.clients.faults import (
+    InvoiceExpired,
     NodeRefused,
     NodeUnavailable,
     OutcomeUnknown,
@@ -27,8 +28,9 @@ from shared.lightning.clients.faults import (
 from shared.lightning.model import Decoded, NodePayment, NodePaymentState
 
 # lnd refuses these before it records anything; the texts are its own, from rpcserver and routerrpc. Any other text proves nothing.
+EXPIRED = "invoice expired. valid until"
 NOT_SENT = (
-    "invoice expired. valid until",
+    EXPIRED,
     "self-payments not allowed",
     "amount must not be specified when paying a non-zero amount invoice",
     "amount must be specified when paying a zero amount invoice",
@@ -37,6 +39,10 @@ NOT_SENT = (
     "payment request must contain a payment address",
 )
 NEVER_INITIATED = "isn't initiated"
+# How long an attempt may hold our money, in blocks: three days. lnd's own limit is two weeks.
+CLTV_LIMIT_BLOCKS = 432
+# A send in flight can take as long as its receiver likes; whoever listens meanwhile pays nobody else.
+_LISTEN_ON_S = 2.0
 _UP_TO_LOOK_S = 0.2
 _HTLC_IN_FLIGHT = 0
 
@@ -78,19 +84,21 @@ class LndPayments:
     ) -> NodePayment | None:
         """Have the node pay, and return the last that it said of the payment within `deadline_s` seconds, or until `stop` is set.
 
+        Once it is in flight it is listened to for two seconds more, no longer.
         In flight means that the node has it on record, and that it may still end either way. None: the node says that it has
         had this payment hash before; ask `track_payment`. The node launches attempts for `timeout_s` seconds; hanging up
         stops nothing. Raises `PaymentNotSent` where nothing was sent nor will be, `OutcomeUnknown` where nobody knows.
         """
-        # no_inflight_updates stays off: the first update proves that the request has arrived.
-        asked = stubs.routerrpc.SendPaymentRequest(
-            payment_request=payment_request, fee_limit_msat=fee_limit_msat, timeout_seconds=timeout_s
-        )
+        asked = order_of(payment_request, fee_limit_msat=fee_limit_msat, timeout_s=timeout_s)
         call = self._connection.stubs().router.SendPaymentV2(asked, timeout=deadline_s)
         hung_up = _hang_up_on(stop, call)
+        enough = threading.Timer(_LISTEN_ON_S, call.cancel)
+        enough.daemon = True
         last: NodePayment | None = None
         try:
             for message in call:
+                if last is None:
+                    enough.start()
                 last = payment_of(message)
                 if last.state is not NodePaymentState.IN_FLIGHT:
                     break
@@ -99,6 +107,7 @@ class LndPayments:
                 raise _unheard(error) from error
             return last
         finally:
+            enough.cancel()
             hung_up.set()
             call.cancel()
         if last is None:
@@ -129,11 +138,21 @@ class LndPayments:
         self._connection.close()
 
 
+def order_of(payment_request: str, *, fee_limit_msat: int, timeout_s: int) -> Any:
+    """Return routerrpc.SendPaymentRequest. no_inflight_updates stays off: the first update proves that it has arrived."""
+    return stubs.routerrpc.SendPaymentRequest(
+        payment_request=payment_request,
+        fee_limit_msat=fee_limit_msat,
+        timeout_seconds=timeout_s,
+        cltv_limit=CLTV_LIMIT_BLOCKS,
+    )
+
+
 def _unheard(error: grpc.RpcError) -> PaymentNotSent | OutcomeUnknown:
     """Return what a send means of which nothing was heard but its end."""
     message = f"SendPaymentV2: {code_of(error).name}: {details_of(error)}"
     if code_of(error) is grpc.StatusCode.UNKNOWN and says(error, *NOT_SENT):
-        return PaymentNotSent(message)
+        return InvoiceExpired(message) if says(error, EXPIRED) else PaymentNotSent(message)
     return OutcomeUnknown(message)
 
 

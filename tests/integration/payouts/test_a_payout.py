@@ -10,9 +10,9 @@ from shared.agent.refunds import LEAST_LIFE_S
 from shared.kernel.errors import Conflict, InvalidInput
 from shared.lightning.clients.lnd_payments import LndPayments
 from shared.lightning.model import PayoutState
-from shared.lightning.paying import EXPIRED, OWN_NODE
+from shared.lightning.paying import OWN_NODE
 from tests.e2e.patience import at_once
-from tests.integration.payouts.till import Till
+from tests.integration.payouts.till import Till, await_expiry, claimed_at_the_last_moment
 
 
 def test_what_is_owed_is_paid_once_and_booked(till: Till) -> None:
@@ -144,16 +144,19 @@ def test_an_invoice_of_our_own_node_is_refused_by_the_node_before_anything_is_se
     assert till.moves(refused) == ["intended", "failed"]
 
 
-def test_an_invoice_that_expires_before_the_node_can_be_asked_is_refused_unsent(till: Till) -> None:
-    owner = till.owe()
-    payout = till.claim(owner, till.invoice())
-    till.nodes.command("/down", node="lnd", down=True)
-    assert till.pay(payout).state is PayoutState.INTENDED
+def test_an_invoice_that_has_expired_by_the_nodes_clock_fails_at_once(till: Till) -> None:
+    payout = claimed_at_the_last_moment(till)
+    await_expiry(payout)
+    failed = till.pay(payout)
+    assert (failed.state, failed.orphaned) == (PayoutState.FAILED, False)
+    assert "invoice expired" in str(failed.fault)
+    assert till.owed_msat(payout.owner) == 20_000
+
+
+def test_an_invoice_that_has_expired_by_our_clock_alone_is_paid(till: Till) -> None:
+    payout = till.claim(till.owe(), till.invoice())
     till.clock.ahead = timedelta(days=2)
-    refused = till.pay(payout)
-    assert (refused.state, refused.fault) == (PayoutState.FAILED, EXPIRED)
-    till.nodes.command("/down", node="lnd", down=False)
-    assert till.owed_msat(owner) == 20_000
+    assert till.pay(payout).state is PayoutState.PAID
 
 
 def test_a_macaroon_that_may_not_pay_pays_nothing_and_fails_nothing(till: Till) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import timedelta
 
 import pytest
 
 from shared.kernel.errors import Conflict
 from shared.lightning.model import Payout, PayoutState
-from shared.lightning.paying import NEVER_ARRIVED
-from tests.integration.payouts.till import Till
+from tests.integration.payouts.till import Till, await_expiry, claimed_at_the_last_moment
 
 PAST_ALL_GRACE = timedelta(days=2)
 
@@ -149,33 +149,90 @@ def test_a_node_that_has_paid_this_hash_before_is_asked_and_not_paid_with_again(
     assert till.received_msat() == 20_000
 
 
-def test_a_failure_after_two_hand_overs_counts_only_once_neither_can_start_any_more(till: Till) -> None:
-    payout = claimed(till)
+def lose_a_hand_over(till: Till, payout: Payout) -> None:
+    """The node never hears of it, and so it will be handed over a second time."""
     till.nodes.fault("lnd", "SendPaymentV2", "unavailable")
-    till.pay(payout)
-    till.nodes.fault("lnd", "SendPaymentV2", "fail:NO_ROUTE")
+    assert till.pay(payout).state is PayoutState.UNKNOWN
+
+
+def test_a_clock_that_runs_ahead_does_not_end_a_hand_over_that_got_lost(till: Till) -> None:
+    payout = claimed(till)
+    lose_a_hand_over(till, payout)
+    till.clock.ahead = payout.expires_at - till.clock.now() + timedelta(hours=1)
+    till.nodes.fault("lnd", "SendPaymentV2", "unavailable", times=2)
     for _ in range(2):
+        assert till.pay(payout).state is PayoutState.UNKNOWN
+        require_bound(till, payout)
+    assert till.pay(payout).state is PayoutState.PAID
+    assert till.received_msat() == 20_000
+
+
+def test_a_clock_that_runs_ahead_does_not_make_a_failure_after_two_hand_overs_the_end(till: Till) -> None:
+    payout = claimed(till)
+    lose_a_hand_over(till, payout)
+    till.clock.ahead = payout.expires_at - till.clock.now() + timedelta(hours=1)
+    till.nodes.fault("lnd", "SendPaymentV2", "fail:NO_ROUTE", times=3)
+    for _ in range(3):
         waiting = till.pay(payout)
         assert (waiting.state, waiting.orphaned) == (PayoutState.UNKNOWN, True)
         require_bound(till, payout)
-    till.clock.ahead = waiting.expires_at - till.clock.now() + timedelta(seconds=60)
+    assert till.step()["waits_s"] > 200
+    assert till.pay(payout).state is PayoutState.PAID
+    assert till.received_msat() == 20_000
+
+
+@pytest.mark.parametrize("is_on_record", [False, True], ids=["never heard of", "failed at the node"])
+def test_after_two_hand_overs_the_end_is_the_nodes_word_that_the_invoice_has_expired_and_a_grace(
+    till: Till, is_on_record: bool
+) -> None:
+    payout = claimed_at_the_last_moment(till)
+    lose_a_hand_over(till, payout)
+    if is_on_record:
+        till.nodes.fault("lnd", "SendPaymentV2", "fail:NO_ROUTE")
+        assert till.pay(payout).state is PayoutState.UNKNOWN
+    await_expiry(payout)
     assert till.pay(payout).state is PayoutState.UNKNOWN
+    require_bound(till, payout)
     till.clock.ahead = PAST_ALL_GRACE
-    assert till.pay(payout).state is PayoutState.FAILED
+    failed = till.pay(payout)
+    assert (failed.state, failed.orphaned) == (PayoutState.FAILED, True)
+    assert "invoice expired" in str(failed.fault)
     till.clock.ahead = timedelta()
     assert till.pay(till.claim(payout.owner, till.invoice())).state is PayoutState.PAID
 
 
-def test_a_hand_over_that_never_arrives_fails_once_its_invoice_has_expired_and_not_before(till: Till) -> None:
-    payout = claimed(till)
-    till.nodes.fault("lnd", "SendPaymentV2", "unavailable", times=None)
-    assert till.pay(payout).state is PayoutState.UNKNOWN
-    till.clock.ahead = payout.expires_at - till.clock.now() + timedelta(seconds=60)
-    assert till.pay(payout).state is PayoutState.UNKNOWN
+def test_a_refusal_of_an_expired_invoice_does_not_hide_that_it_was_paid_before(till: Till) -> None:
+    payout = claimed_at_the_last_moment(till)
+    till.nodes.lnd.pay(payout.payment_request)
+    await_expiry(payout)
+    assert till.pay(payout).state is PayoutState.PAID
+    assert till.received_msat() == 20_000
+
+
+def test_a_refusal_of_an_expired_invoice_does_not_hide_a_hand_over_that_arrived_late(till: Till) -> None:
+    payout = claimed_at_the_last_moment(till)
+    lose_a_hand_over(till, payout)
+    till.nodes.fault("lnd", "SendPaymentV2", "stuck_in_flight")
+    with contextlib.suppress(Exception):
+        till.nodes.lnd.pay(payout.payment_request)
+    till.nodes.fault("lnd", "TrackPaymentV2", "not_found")  # asked just before it arrived
+    await_expiry(payout)
     till.clock.ahead = PAST_ALL_GRACE
-    failed = till.pay(payout)
-    assert (failed.state, failed.fault) == (PayoutState.FAILED, NEVER_ARRIVED)
-    assert till.owed_msat(payout.owner) == 20_000
+    assert till.pay(payout).state is PayoutState.UNKNOWN
+    till.clock.ahead = timedelta()
+    release(till, payout, "succeed")
+    assert till.pay(payout).state is PayoutState.PAID
+
+
+def test_a_payment_that_nobody_takes_in_keeps_the_worker_for_two_seconds(till: Till) -> None:
+    payout = claimed(till)
+    till.nodes.fault("lnd", "SendPaymentV2", "stuck_in_flight")
+    began = till.clock.monotonic()
+    stuck = till.pay(payout, by=till.patient_worker(hold_s=20))
+    assert till.clock.monotonic() - began < 8
+    assert (stuck.state, stuck.seen_in_flight) == (PayoutState.UNKNOWN, True)
+    release(till, payout, "succeed")
+    assert till.pay(payout).state is PayoutState.PAID
 
 
 def test_a_payment_whose_record_the_node_has_lost_is_never_taken_for_failed(till: Till) -> None:

@@ -13,7 +13,7 @@ import pytest
 from shared.kernel.errors import Conflict
 from shared.lightning.model import PayoutState
 from tests.architecture.source_tree import ROOT
-from tests.integration.payouts.till import Till
+from tests.integration.payouts.till import Till, await_expiry, claimed_at_the_last_moment
 
 PAST_ALL_GRACE = timedelta(days=2)
 RUN = """
@@ -123,18 +123,19 @@ def test_a_sender_that_froze_before_its_call_and_wakes_after_a_failure_pays_what
 
 
 def test_a_sender_that_froze_and_wakes_after_its_invoice_expired_is_refused_by_the_node(till: Till) -> None:
-    payout = till.claim(till.owe(), till.invoice(expiry=130))
+    payout = claimed_at_the_last_moment(till)
     frozen, gated = till.another_worker()
     thread = threading.Thread(target=frozen.send, args=(payout.id,))
     thread.start()
     assert gated.reached.wait(20)
     till.let_lease_lapse()
-    till.nodes.fault("lnd", "SendPaymentV2", "fail:NO_ROUTE", times=2)
+    till.nodes.fault("lnd", "SendPaymentV2", "fail:NO_ROUTE")
     assert till.pay(payout).state is PayoutState.UNKNOWN
+    await_expiry(payout)
     till.clock.ahead = PAST_ALL_GRACE
     assert till.pay(payout).state is PayoutState.FAILED
     till.clock.ahead = timedelta()
-    gated.gate.set()  # the fault stands for what the node says to an expired invoice: it does not pay
+    gated.gate.set()
     thread.join(20)
     assert till.received_msat() == 0
     assert till.pay(till.claim(payout.owner, till.invoice())).state is PayoutState.PAID

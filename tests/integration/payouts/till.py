@@ -26,6 +26,8 @@ from tests.e2e.patience import eventually
 from tests.integration.lightning.lightning_process import LightningProcess
 
 NOWHERE = "127.0.0.1:9"
+# Of an invoice that is paid just before it expires: long enough for a few calls of the node.
+LAST_MOMENT_S = 4
 HOLD_S = 1.0
 LEASE_S = 5.0
 
@@ -182,6 +184,14 @@ class Till:
         made = Disbursement(other.database, payouts=other.payouts, paying=paying, events=other.events, work=other.work)
         return made, gated
 
+    def patient_worker(self, *, hold_s: float) -> Disbursement:
+        """Return a worker that would wait so long for a send."""
+        own = self.container
+        rules = PayingRules(hold_s=hold_s, lease_s=60)
+        payer = own.paying._payer
+        paying = Paying(own.database, payouts=own.payouts, work=own.work, payer=payer, clock=self.clock, rules=rules)
+        return Disbursement(own.database, payouts=own.payouts, paying=paying, events=own.events, work=own.work)
+
     # -- looking
 
     def run(self, sql: str, **parameters: Any) -> int:
@@ -249,3 +259,16 @@ class Till:
         built = build(Settings.load(self.environment), Role.WORKER)
         built.clock = self.clock
         return built
+
+
+def claimed_at_the_last_moment(till: Till) -> Payout:
+    """Claim to an invoice that expires in a moment; a clock that is behind takes it for one that lasts."""
+    till.clock.ahead = timedelta(minutes=-9)
+    payout = till.claim(till.owe(), till.invoice(expiry=LAST_MOMENT_S))
+    till.clock.ahead = timedelta()
+    return payout
+
+
+def await_expiry(payout: Payout) -> None:
+    """Wait until the nodes' clock is past the invoice's expiry, which nothing announces."""
+    eventually(lambda: SystemClock().now() > payout.expires_at, what="an invoice that has expired")

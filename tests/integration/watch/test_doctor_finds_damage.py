@@ -293,6 +293,14 @@ def test_a_step_that_waits_for_its_time_is_not_stuck(container: Container, work:
 
 
 @pytest.mark.usefixtures("in_motion")
+def test_a_database_that_nobody_accepted_after_its_restore_is_named(container: Container, vandal: Vandal) -> None:
+    assert motion_faults(container) == []
+    vandal.run("UPDATE database_identity SET timeline = timeline + 1")
+    (found,) = motion_faults(container)
+    assert "no payout is sent" in found
+
+
+@pytest.mark.usefixtures("in_motion")
 def test_a_payout_that_takes_too_long_or_needs_somebody_is_named(container: Container, vandal: Vandal) -> None:
     vandal.run(AN_OPEN_PAYOUT)
     assert motion_faults(container) == []

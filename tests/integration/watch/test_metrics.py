@@ -110,6 +110,9 @@ def test_payouts_are_counted_by_state_and_the_oldest_open_one_has_its_age(client
     assert value(samples, "lucid_payouts", state="paid") == 0
     assert 100 <= value(samples, "lucid_payout_open_seconds") < 120
     assert value(samples, "lucid_payouts_needing_review") == 1
+    assert value(samples, "lucid_payouts_held_after_restore") == 0
+    vandal.run("UPDATE database_identity SET database_oid = database_oid + 1")
+    assert value(scrape(client), "lucid_payouts_held_after_restore") == 1
 
 
 def test_a_removed_posting_shows_as_an_imbalance(client: FlaskClient, container: Container, vandal: Vandal) -> None:

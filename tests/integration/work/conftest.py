@@ -19,6 +19,7 @@ from shared.db.service import Database
 from shared.kernel.clock import SystemClock
 from shared.kernel.ids import Ids
 from shared.kernel.signing import SigningKey
+from shared.lightning import payout_store
 from shared.receipts.log import EpochRules, Log, LogSigner
 from shared.receipts.reading import Reading
 from shared.receipts.service import Receipts
@@ -43,7 +44,11 @@ class Cluster:
         made = name or f"test_{next(_numbers)}"
         with psycopg.connect(self._url, autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {made} TEMPLATE {template or 'template0'}".encode())
-        return f"{self._url.rpartition('/')[0]}/{made}"
+        url = f"{self._url.rpartition('/')[0]}/{made}"
+        if template:  # a copy holds its payouts until somebody says that it is no restored backup
+            with psycopg.connect(url, autocommit=True) as connection:
+                connection.execute(payout_store.SQL["accept_database"].encode())
+        return url
 
 
 @pytest.fixture(scope="session")

@@ -25,10 +25,19 @@ HASH = hashlib.sha256(b"p" * 32).digest()
 SESSION = "session_" + "0f" * 16
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 PATH = f"/api/sessions/{SESSION}/request"
+EXPIRY = datetime(2036, 1, 1, tzinfo=UTC)
 
 
 def made(*caveats: str, root_key: bytes = ROOT) -> str:
-    return issue(root_key, seal_key=SEAL, payment_hash=HASH, subject="session", subject_id=SESSION, caveats=caveats)
+    return issue(
+        root_key,
+        seal_key=SEAL,
+        payment_hash=HASH,
+        subject="session",
+        subject_id=SESSION,
+        expires_at=EXPIRY,
+        caveats=caveats,
+    )
 
 
 def narrowed(token: str, *caveats: str) -> str:
@@ -48,7 +57,25 @@ def checked(
 def test_a_macaroon_of_ours_tells_its_payment_and_its_subject() -> None:
     grant = checked(made())
     assert (grant.payment_hash, grant.subject, grant.subject_id) == (HASH, "session", SESSION)
-    assert (grant.max_sats, grant.expires_at, grant.restrictions) == (None, None, ())
+    assert (grant.max_sats, grant.expires_at, grant.restrictions) == (None, EXPIRY, ())
+    assert not grant.needs_preimage
+    assert checked(made("lucid:needs = preimage")).needs_preimage
+
+
+def test_every_macaroon_ends_of_itself_and_hands_its_own_expiry_on_to_none() -> None:
+    assert decode(base64.b64decode(made())).caveats[1] == f"expires = {int(EXPIRY.timestamp())}".encode()
+    with pytest.raises(Unauthorized):
+        checked(made(), now=EXPIRY)
+    assert checked(narrowed(made(), "expires = 1900000000")).restrictions == ("expires = 1900000000",)
+
+
+def test_that_a_macaroon_needs_its_preimage_survives_whatever_its_holder_adds() -> None:
+    token = made("lucid:needs = preimage")
+    assert checked(narrowed(token, "max_sats = 40", "path = /api", "lucid:needs = preimage")).needs_preimage
+    with pytest.raises(Unauthorized):
+        checked(narrowed(token, "lucid:needs = nothing"))
+    with pytest.raises(Unauthorized):
+        checked(_rewritten(token, lambda caveats: caveats[:-1]))
 
 
 def test_the_same_arguments_give_the_same_macaroon_and_others_another() -> None:
@@ -75,7 +102,7 @@ def test_the_library_of_the_field_reads_and_verifies_ours() -> None:
     theirs = Theirs.deserialize(made("max_sats = 40"))
     assert theirs.version == MACAROON_V2
     verifier = Verifier()
-    verifier.satisfy_general(lambda caveat: caveat.startswith(("lucid:session = ", "max_sats = ")))
+    verifier.satisfy_general(lambda caveat: caveat.startswith(("lucid:session = ", "expires = ", "max_sats = ")))
     assert verifier.verify(theirs, ROOT)
 
 
@@ -194,7 +221,7 @@ def test_a_third_party_caveat_and_too_many_caveats_are_refused() -> None:
     theirs.add_third_party_caveat("https://elsewhere.test", "key", "id")
     with pytest.raises(Unauthorized):
         checked(str(theirs.serialize()))
-    crowd = narrowed(made(), *["max_sats = 9"] * (MOST_CAVEATS - 1))
+    crowd = narrowed(made(), *["max_sats = 9"] * (MOST_CAVEATS - 2))
     assert checked(crowd).max_sats == 9
     with pytest.raises(Unauthorized):
         checked(narrowed(crowd, "max_sats = 9"))

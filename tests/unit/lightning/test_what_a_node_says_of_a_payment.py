@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from shared.lightning.clients import stubs
-from shared.lightning.clients.lnd_payments import payment_of
+from shared.lightning.clients.lnd_payments import CLTV_LIMIT_BLOCKS, order_of, payment_of
 from shared.lightning.model import NodePaymentState
 from shared.lightning.payouts import fee_limit_msat
 
@@ -42,3 +42,10 @@ def test_a_reason_newer_than_the_stubs_is_told_by_its_number(number: int, word: 
 
 def test_routing_may_cost_one_percent_and_at_least_a_sat() -> None:
     assert [fee_limit_msat(sats * 1000) for sats in (1, 100, 101, 10_000)] == [1000, 1000, 1010, 100_000]
+
+
+def test_a_route_may_hold_our_money_for_three_days_and_no_longer() -> None:
+    order = order_of("lnbcrt1", fee_limit_msat=1000, timeout_s=30)
+    assert (order.cltv_limit, order.fee_limit_msat, order.timeout_seconds) == (CLTV_LIMIT_BLOCKS, 1000, 30)
+    assert CLTV_LIMIT_BLOCKS == 3 * 144
+    assert not order.no_inflight_updates

@@ -139,7 +139,9 @@ class Refunds:
         """Refuse what no invoice could change, before the invoice is looked at."""
         if job.state not in ENDED:
             raise Conflict(NOT_ENDED, code="not_ended")
-        if not self.payouts(tx, job.owner) and not claimable_sats(ledger.debts(tx, job.owner)):
+        # the debts first: a claim that commits between the two statements then shows its payout
+        owed_sats = claimable_sats(ledger.debts(tx, job.owner))
+        if not owed_sats and not self.payouts(tx, job.owner):
             raise Conflict(NOTHING_OWED, code="nothing_owed")
 
     def _require_free(self, tx: Tx, owner: Owner) -> None:

@@ -30,7 +30,7 @@ HOSTILE_IDS = {
     "dots": "..%2f..%2fetc",
 }
 JSON = "application/json"
-ASK_FOR_A_CREDENTIAL_FIRST = {"submitSessionRequest", "topupSession", "closeSession"}
+ASK_FOR_A_CREDENTIAL_FIRST = {"submitSessionRequest", "topupSession", "closeSession", "closeBoughtSession"}
 BAD_BODIES = {
     "no body": (b"", JSON, 400),
     "no JSON": (b"{", JSON, 400),

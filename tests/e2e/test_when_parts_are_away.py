@@ -91,7 +91,8 @@ def create(market: Market) -> tuple[httpx.Response, float]:
 def last_job(market: Market) -> tuple[str, str, bytes]:
     """Return the newest job's public id, its state and its evaluation invoice's payment hash."""
     row = market.ledger.rows(
-        "SELECT jobs.public_id, jobs.state, payment_hash FROM jobs JOIN invoices ON owner_id = jobs.id ORDER BY jobs.id DESC LIMIT 1"
+        """SELECT jobs.public_id, jobs.state, payment_hash FROM jobs JOIN invoices ON owner_kind = 'job' AND owner_id = jobs.id
+            ORDER BY jobs.id DESC LIMIT 1"""
     )[0]
     return row["public_id"], row["state"], bytes(row["payment_hash"])
 

@@ -10,9 +10,9 @@ from cli.journey import Journey, StepDoesNotHold, json_of, pay, require
 from cli.sandbox import Wallet
 
 QUESTIONS = (
-    "What is the capital of France? One word.",
-    "How many legs does a spider have? One word.",
-    "Which colour is a ripe tomato? One word.",
+    "Write a Python function that adds two numbers. Answer with the code only.",
+    "Write a Python function that returns the largest of three numbers. Answer with the code only.",
+    "Write a Python function that reverses a string. Answer with the code only.",
 )
 DEPOSIT_SATS = 100
 MOST_REQUESTS = 12
@@ -60,8 +60,9 @@ def _ask_until_paused(journey: Journey, http: httpx.Client, path: str, credentia
 
 def _ask(journey: Journey, http: httpx.Client, path: str, credential: dict[str, str], question: str) -> None:
     answer = json_of(http.post(f"{path}/request", json={"request": question}, headers=credential, timeout=300))
-    require(answer["state"] == "complete", f"a request is {answer['state']}: {answer.get('reason') or answer}")
-    said = " ".join(answer["result"].split())[:60]
+    # a small model's judgement may be a refusal: that is an answer too, and costs what judging cost
+    require(answer["state"] in ("complete", "rejected"), f"a request is {answer['state']}: {answer}")
+    said = " ".join(str(answer.get("result") or f"(refused) {answer.get('reason')}").split())[:60]
     journey.say(f"{question} {said} (-{answer['debitedSats']}, {answer['balanceRemaining']} sats left)")
 
 

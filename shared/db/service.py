@@ -113,18 +113,6 @@ class _Bounded(psycopg.Connection[DictRow]):
             raise psycopg.OperationalError("no answer on an open connection") from error
 
 
-def _begin(connection: _Bounded) -> None:
-    """Begin a transaction, which also shows whether a pooled connection is alive, sooner than a statement would.
-
-    The pool's check: where it fails nothing has happened yet, and the pool tries another connection.
-    """
-    connection.answer_within_s = _SIGN_OF_LIFE_WITHIN_S
-    try:
-        connection.execute("BEGIN")
-    finally:
-        connection.answer_within_s = _ANSWER_WITHIN_S
-
-
 class Database:
     """A lazily opened pool. Build it anywhere; it connects on first use, so after any fork."""
 
@@ -138,7 +126,7 @@ class Database:
             timeout=5,
             reconnect_timeout=_RECONNECT_FOR_S,
             max_lifetime=1800,
-            check=_begin,
+            check=self._begin,
             kwargs={
                 "autocommit": True,
                 "row_factory": dict_row,
@@ -180,6 +168,22 @@ class Database:
         """Close every connection."""
         if self._opened:
             self._pool.close()
+
+    def _begin(self, connection: _Bounded) -> None:
+        """Begin a transaction, which also shows whether a pooled connection is alive, sooner than a statement would.
+
+        The pool's check: where it fails nothing has happened yet, and the pool tries another connection. What killed one has
+        most likely killed all, and the pool pauses ever longer between tries: after four dead ones its caller would have
+        waited in vain. So it lets go of all that lie idle.
+        """
+        connection.answer_within_s = _SIGN_OF_LIFE_WITHIN_S
+        try:
+            connection.execute("BEGIN")
+        except psycopg.OperationalError:
+            self._pool.drain()
+            raise
+        finally:
+            connection.answer_within_s = _ANSWER_WITHIN_S
 
     @contextmanager
     def _begun(self) -> Iterator[psycopg.Connection[DictRow]]:

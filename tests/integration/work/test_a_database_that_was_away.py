@@ -16,6 +16,7 @@ from tests.integration.work.conftest import MakeDatabase
 AWAY_S = 9.0  # left to itself, the pool would try again after 15 s
 FOUND_WITHIN_S = 3.0
 CALLERS = 8
+IN_THE_POOL = 6
 
 
 @contextmanager
@@ -59,3 +60,21 @@ def test_a_database_that_was_away_is_found_again_at_once(url: str, make_database
         over.set()
         for caller in callers:
             caller.join()
+
+
+def test_a_caller_survives_that_every_connection_of_its_pool_is_dead(url: str, make_database: MakeDatabase) -> None:
+    database, all_lent = make_database(), threading.Barrier(IN_THE_POOL)
+
+    def hold() -> None:
+        with database.transaction() as tx:
+            tx.one("SELECT 1 AS one")
+            all_lent.wait(30)
+
+    callers = [threading.Thread(target=hold) for _ in range(IN_THE_POOL)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    with away(url):
+        pass
+    database.ping()

@@ -1,6 +1,6 @@
 """The outbox hop: from the commit of an outbox row to the start of its task, with the relay nudged and not.
 
-The task is `job.withdraw_invoice` of a job that does not exist, so it has a step to claim and nothing to do. Its start is the
+The task is `job.open_eval_invoice` of a job that does not exist, so it has a step to claim and nothing to do. Its start is the
 claim's own timestamp in the step's row, a little after the worker took the message: the figures err on the long side.
 """
 
@@ -115,7 +115,7 @@ class _Bell:
     def _ring(self, work: Work) -> Hop:
         self._last -= 1
         with self._database.transaction() as tx:
-            work.start(tx, StepRef("job", self._last, "withdraw_invoice"))
+            work.start(tx, StepRef("job", self._last, "open_eval_invoice"))
             committed_at = self._clock.now().timestamp()
         await_true(lambda: self._claimed_at() is not None, what="the start of a task", every_s=0.005)
         return Hop(self._last, committed_at, self._claimed_at() or 0.0)

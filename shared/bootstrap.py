@@ -434,7 +434,6 @@ class Container:
         return SessionLife(
             events=self.events,
             invoices=self.invoices,
-            work=self.work,
             minimum_msat=msat(settings.session_minimum_sats),
             idle_s=settings.session_idle_s,
         )
@@ -488,14 +487,13 @@ class Container:
 
     @cached_property
     def openings(self) -> Openings:
-        """Opens and withdraws the invoices of sessions."""
+        """Opens the invoices of sessions."""
         from shared.agent.sessions.openings import Openings
 
         return Openings(
             self.database,
             invoices=self.invoices,
             session_life=self.session_life,
-            polling=self.polling,
             events=self.events,
             work=self.work,
             expiry_s=self.settings.invoice_expiry_s,
@@ -621,6 +619,4 @@ class Container:
             work=self.work,
             models=self.models,
             rates=self.rates,
-            invoices=self.invoices,
-            polling=self.polling,
         )

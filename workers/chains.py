@@ -8,9 +8,8 @@ for nothing does nothing. Finishing a step queues the next one's row; the next l
     a job is created                   job.open_eval_invoice
     its evaluation fee arrives         job.evaluate → job.open_work_invoice
     its work payment arrives           job.execute
-    a job or its invoice is given up   job.withdraw_invoice
     a session or its top-up is asked for invoice.open
-    it is given up                     invoice.withdraw
+    an invoice is given up             invoice.withdraw
     a session's request is accepted    request.evaluate → request.execute
     a free call is accepted            demo.evaluate → demo.execute
     a refund or withdrawal is claimed  payout.send
@@ -44,7 +43,6 @@ CHAINS: dict[str, tuple[tuple[Link, ...], ...]] = {
         (Link("open_eval_invoice", MONEY),),
         (Link("evaluate", LLM), Link("open_work_invoice", MONEY)),
         (Link("execute", LLM),),
-        (Link("withdraw_invoice", MONEY),),
     ),
     "invoice": ((Link("open", MONEY),), (Link("withdraw", MONEY),)),
     "request": ((Link("evaluate", LLM), Link("execute", LLM)),),

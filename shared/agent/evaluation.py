@@ -170,8 +170,7 @@ class Evaluation:
         self._life.move(tx, job, event, error_message=message)
         unpaid = self._invoices.by_purpose(tx, job.owner, Purpose.WORK)
         if unpaid is not None and unpaid.state is not InvoiceState.SETTLED:
-            self._invoices.lapse(tx, unpaid)
-            self._work.start(tx, StepRef(JOB, job.id, JobStep.WITHDRAW_INVOICE))
+            self._invoices.withdraw(tx, unpaid)
 
     def _job(self, job_id: int) -> Job:
         with self._database.transaction() as tx:

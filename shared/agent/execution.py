@@ -8,22 +8,15 @@ from shared.agent import store
 from shared.agent.life import Ending, JobLife
 from shared.agent.model import JOB, Job, JobEvent, JobStep
 from shared.agent.model_access import Answer, ModelDesk
-from shared.agent.polling import Polling
 from shared.agent.pricing import Rates, actual
 from shared.db.service import Database, Tx
 from shared.kernel.errors import IntegrityFault
 from shared.ledger import service as ledger
 from shared.ledger.model import Account, DebtReason
-from shared.lightning.clients.faults import LightningError
-from shared.lightning.model import Invoice
-from shared.lightning.service import Invoices
-from shared.work.model import Claim, RetryLater, StepFailed, StepRef
+from shared.work.model import Claim, StepRef
 from shared.work.service import Work
 
 WORK_FAILED = "The work could not be finished; what you paid for it is owed back."
-_WITHDRAW_AGAIN_S = 30.0
-_WITHDRAW_FOR_S = 86_400.0
-_ON_ITS_WAY_S = 20.0  # four times the deadline of a call to the node
 
 
 class Execution:
@@ -37,16 +30,12 @@ class Execution:
         work: Work,
         models: ModelDesk,
         rates: Rates,
-        invoices: Invoices,
-        polling: Polling,
     ) -> None:
         self._database = database
         self._life = life
         self._work = work
         self._models = models
         self._rates = rates
-        self._invoices = invoices
-        self._polling = polling
 
     def execute(self, job_id: int) -> None:
         """Have the model do the request; charge what it used, owe back the rest. A failure owes everything back."""
@@ -70,29 +59,6 @@ class Execution:
             self._life.move(tx, job, JobEvent.WORK_FAILED, error_message=WORK_FAILED)
 
         self._work.perform(StepRef(JOB, job_id, JobStep.EXECUTE), effect=effect, finish=finish, give_up=give_up)
-
-    def withdraw_invoice(self, job_id: int) -> None:
-        """Make the invoices of an abandoned job unpayable at the node."""
-
-        def effect(claim: Claim) -> None:
-            with self._database.transaction() as tx:
-                job = store.job(tx, job_id)
-                invoices: list[Invoice] = list(self._invoices.of_owner(tx, job.owner).values()) if job else []
-            try:
-                known = [self._polling.withdraw(invoice) for invoice in invoices]
-            except LightningError as error:
-                if claim.age_s > _WITHDRAW_FOR_S:  # by then the node has let it expire
-                    raise StepFailed(error.message) from error
-                raise RetryLater(error.message, delay_s=_WITHDRAW_AGAIN_S, counts=False) from error
-            if not all(known) and claim.age_s < _ON_ITS_WAY_S:
-                raise RetryLater("a creation may be on its way", delay_s=_ON_ITS_WAY_S, counts=False)
-
-        self._work.perform(
-            StepRef(JOB, job_id, JobStep.WITHDRAW_INVOICE),
-            effect=effect,
-            finish=lambda _tx, _nothing: None,
-            give_up=lambda _tx, _reason: None,
-        )
 
     def _account(self, tx: Tx, job: Job, answer: Answer) -> Job:
         paid_msat = job.paid_work_msat

@@ -6,17 +6,16 @@ from shared.access.model import Grant
 from shared.agent.admission import require_admissible
 from shared.agent.l402 import NOT_FOR_THIS, PAY_FIRST, Call, Challenge, L402Till
 from shared.agent.service import NO_INVOICE
+from shared.agent.sessions.closing import require_unbounded
 from shared.agent.sessions.model import LEAST_SATS, MOST_SATS, SESSION, Closed, RequestView, Session
 from shared.agent.sessions.orders import ABOVE_LIMIT_CODE, ENDED
 from shared.agent.sessions.service import TOPUP_PENDING_CODE, Sessions
 from shared.db.service import Database
-from shared.kernel.errors import Conflict, DeadlinePassed, Gone, PaymentRequired, Unauthorized
+from shared.kernel.errors import Conflict, DeadlinePassed, Gone, PaymentRequired
 from shared.kernel.money import msat
 from shared.lightning.model import InvoiceState, Purpose
 
 TOP_UP = "the balance does not cover what this call may cost: pay the top-up and repeat the call with its credential"
-
-BOUNDED_A_CALL = "a macaroon with max_sats cannot take out what is left"
 
 
 class L402Requests:
@@ -62,8 +61,7 @@ class L402Requests:
 
     def close(self, grant: Grant, payment_request: str | None) -> Closed:
         """End the session that the credential paid for, and pay out what is left (`SessionClosing.close`). Raises `Unauthorized`."""
-        if grant.max_sats is not None:
-            raise Unauthorized(BOUNDED_A_CALL)
+        require_unbounded(grant)
         return self._sessions.close(self._session(grant).id, payment_request)
 
     def _session(self, grant: Grant) -> Session:

@@ -67,7 +67,6 @@ class JobStep(StrEnum):
     EVALUATE = "evaluate"
     OPEN_WORK_INVOICE = "open_work_invoice"
     EXECUTE = "execute"
-    WITHDRAW_INVOICE = "withdraw_invoice"
 
 
 class RefundState(StrEnum):

@@ -14,9 +14,9 @@ from shared.db.service import Tx
 from shared.kernel.clock import Clock
 from shared.kernel.errors import Unavailable
 from shared.lightning.clients.faults import LightningError
-from shared.lightning.model import CancelOutcome, Invoice, InvoiceState, NodeInvoiceState
+from shared.lightning.model import INVOICE, CancelOutcome, Invoice, InvoiceState, InvoiceStep, NodeInvoiceState
 from shared.lightning.service import ADVANCE, SETTLE, SWEEP, Invoices, settlement_of
-from shared.work.model import Claim, StepInterrupted, StepRef
+from shared.work.model import Claim, RetryLater, StepFailed, StepInterrupted, StepRef
 from shared.work.service import Work
 
 log = structlog.get_logger(__name__)
@@ -26,6 +26,9 @@ CALLS_IN_FLIGHT = 8
 CALLS_A_SECOND = 50
 # The node's clock and ours differ a little; the node cancels by its own.
 GRACE = timedelta(seconds=2)
+_WITHDRAW_AGAIN_S = 30.0
+_WITHDRAW_FOR_S = 86_400.0
+_ON_ITS_WAY_S = 20.0  # four times the deadline of a call to the node
 
 
 class Polling:
@@ -53,11 +56,28 @@ class Polling:
 
         self._perform(sweep_id, ADVANCE, self._end, finish, among=self._has_lapsed)
 
-    def withdraw(self, invoice: Invoice) -> bool:
-        """Make an abandoned invoice unpayable; if it was paid before, credit it (late: it is owed back).
+    def withdraw(self, invoice_id: int) -> None:
+        """Make an abandoned invoice unpayable at the node; if it was paid before, credit it: its owner knows what that means."""
 
-        False where the node does not know it: a creation may still be on its way there.
-        """
+        def effect(claim: Claim) -> None:
+            try:
+                is_known = self._withdraw(self._invoices.read(invoice_id))
+            except LightningError as error:
+                if claim.age_s > _WITHDRAW_FOR_S:  # by then the node has let it expire
+                    raise StepFailed(error.message) from error
+                raise RetryLater(error.message, delay_s=_WITHDRAW_AGAIN_S, counts=False) from error
+            if not is_known and claim.age_s < _ON_ITS_WAY_S:
+                raise RetryLater("a creation may be on its way", delay_s=_ON_ITS_WAY_S, counts=False)
+
+        self._work.perform(
+            StepRef(INVOICE, invoice_id, InvoiceStep.WITHDRAW),
+            effect=effect,
+            finish=lambda _tx, _nothing: None,
+            give_up=lambda _tx, _reason: None,
+        )
+
+    def _withdraw(self, invoice: Invoice) -> bool:
+        """Cancel at the node; False where the node does not know the invoice: a creation may still be on its way there."""
         outcome = self._invoices.cancel(invoice)
         if outcome is CancelOutcome.ALREADY_SETTLED:
             self._settle_one(invoice)

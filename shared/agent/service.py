@@ -212,8 +212,7 @@ class Jobs:
 
     def _withdraw(self, tx: Tx, job: Job) -> None:
         for invoice in self._invoices.of_owner(tx, job.owner).values():
-            self._invoices.lapse(tx, invoice)
-        self._work.start(tx, StepRef(JOB, job.id, JobStep.WITHDRAW_INVOICE))
+            self._invoices.withdraw(tx, invoice)
 
     def _address_hash(self, address: str) -> bytes:
         return derive(self._secret_key, "address", address.encode())

@@ -11,6 +11,8 @@ from typing import Protocol
 
 from shared.kernel.owner import Owner
 
+INVOICE = "invoice"
+
 
 class InvoiceState(StrEnum):
     """Where an invoice is."""
@@ -42,6 +44,13 @@ class Purpose(StrEnum):
     WORK = "work"
     DEPOSIT = "deposit"
     TOPUP = "topup"
+
+
+class InvoiceStep(StrEnum):
+    """The steps of an invoice: made by itself where its owner has several (top-ups), withdrawn whoever its owner is."""
+
+    OPEN = "open"
+    WITHDRAW = "withdraw"
 
 
 class PayoutState(StrEnum):

@@ -18,8 +18,10 @@ from shared.kernel.ids import Ids
 from shared.kernel.owner import Owner
 from shared.lightning import store
 from shared.lightning.model import (
+    INVOICE,
     CancelOutcome,
     Invoice,
+    InvoiceStep,
     Node,
     NodeInvoice,
     NodeInvoiceState,
@@ -106,6 +108,13 @@ class Invoices:
         """Mark the invoice expired; False where it is settled or expired already."""
         return store.lapsed(tx, invoice.id)
 
+    def withdraw(self, tx: Tx, invoice: Invoice) -> bool:
+        """Give up an unpaid invoice, here and at the node; False where it is settled or expired already."""
+        if not self.lapse(tx, invoice):
+            return False
+        self._work.start(tx, StepRef(INVOICE, invoice.id, InvoiceStep.WITHDRAW))
+        return True
+
     # -- reading
 
     def of_owner(self, tx: Tx, owner: Owner) -> dict[Purpose, Invoice]:
@@ -174,6 +183,14 @@ class Invoices:
         self._work.perform(
             StepRef(SWEEP, sweep_id, FIND_DUE), effect=lambda _: None, finish=finish, give_up=lambda _tx, _reason: None
         )
+
+    def read(self, invoice_id: int) -> Invoice:
+        """Return the invoice of a step."""
+        with self._database.transaction() as tx:
+            invoice = store.by_id(tx, invoice_id)
+        if invoice is None:
+            raise IntegrityFault("a step without its invoice")
+        return invoice
 
     def in_sweep(self, sweep_id: int) -> list[Invoice]:
         """Return the invoices of a sweep that are still to be looked at."""

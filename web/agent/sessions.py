@@ -6,10 +6,10 @@ from typing import Any, cast
 
 from flask import Response, g, make_response, request
 
+from shared.agent.sessions.closing import require_unbounded
 from shared.agent.sessions.model import Closed, RequestView, StillRunning
 from shared.agent.sessions.orders import require_usable
 from shared.agent.sessions.service import Admitted, require_open
-from shared.kernel.errors import Unauthorized
 from web import problems
 from web.agent.credentials import credential
 from web.agent.prefer import APPLIED, prefers_async
@@ -78,8 +78,7 @@ def _open(**_: str) -> None:
 def _admit_to_all(id: str, **_: str) -> str:  # noqa: A002
     """Let in whom no caveat bounds to so much a call: what is left may be more."""
     holder = _admit(id)
-    if _admitted().grant.max_sats is not None:
-        raise Unauthorized("a macaroon with max_sats cannot take out what is left")
+    require_unbounded(_admitted().grant)
     return holder
 
 

@@ -44,7 +44,6 @@ QUEUE_OF: dict[str, Queue] = {
     "job.evaluate": LLM,
     "job.open_work_invoice": MONEY,
     "job.execute": LLM,
-    "job.withdraw_invoice": MONEY,
     "invoice.open": MONEY,
     "invoice.withdraw": MONEY,
     "request.evaluate": LLM,

@@ -27,9 +27,3 @@ def open_work_invoice(job_id: int) -> None:
 def execute(job_id: int) -> None:
     """Ring: do the work."""
     container().execution.execute(job_id)
-
-
-@app.task(name="job.withdraw_invoice")
-def withdraw_invoice(job_id: int) -> None:
-    """Ring: make an abandoned invoice unpayable."""
-    container().execution.withdraw_invoice(job_id)

@@ -13,8 +13,8 @@ def open_invoice(invoice_id: int) -> None:
 
 @app.task(name="invoice.withdraw")
 def withdraw_invoice(invoice_id: int) -> None:
-    """Ring: make an abandoned invoice of a session unpayable."""
-    container().openings.withdraw(invoice_id)
+    """Ring: make an abandoned invoice unpayable."""
+    container().polling.withdraw(invoice_id)
 
 
 @app.task(name="sweep.find_due")

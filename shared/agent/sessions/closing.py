@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import structlog
 
+from shared.access.model import Grant
 from shared.agent.refunds import WRONG_AMOUNT, Refunds, claimable_sats
 from shared.agent.sessions import store
 from shared.agent.sessions.life import SessionLife
 from shared.agent.sessions.model import Closed, Session, SessionEvent, SessionState
 from shared.agent.sessions.orders import NOT_PAID_YET
 from shared.db.service import Database, Tx
-from shared.kernel.errors import Conflict, InvalidInput
+from shared.kernel.errors import Conflict, InvalidInput, Unauthorized
 from shared.kernel.failpoints import effect as failpoint
 from shared.kernel.money import whole_sats
 from shared.ledger import service as ledger
@@ -93,6 +94,12 @@ class SessionClosing:
         _require_invoice(None, claimable_sats(ledger.debts(tx, session.owner)))
         payouts = self._refunds.payouts(tx, session.owner)
         return payouts[-1] if payouts else None
+
+
+def require_unbounded(grant: Grant) -> None:
+    """Refuse a macaroon that its holder bounded to so much a call: what is left may be more. Raises `Unauthorized`."""
+    if grant.max_sats is not None:
+        raise Unauthorized("a macaroon with max_sats cannot take out what is left")
 
 
 def _require_invoice(payable: Payable | None, left_sats: int) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from shared.agent.sessions import store
 from shared.agent.sessions.model import (
-    INVOICE,
     SESSION_TRANSITIONS,
-    InvoiceStep,
     Session,
     SessionEvent,
     SessionState,
@@ -17,19 +15,16 @@ from shared.kernel.errors import IntegrityFault
 from shared.kernel.transitions import next_state
 from shared.ledger import service as ledger
 from shared.ledger.model import DebtReason
-from shared.lightning.model import Invoice, Purpose
+from shared.lightning.model import Purpose
 from shared.lightning.service import Invoices
-from shared.work.model import StepRef
-from shared.work.service import Work
 
 
 class SessionLife:
     """Moves sessions. `minimum_msat`: below it a session at rest is paused; `idle_s`: seconds without use that end one."""
 
-    def __init__(self, *, events: Events, invoices: Invoices, work: Work, minimum_msat: int, idle_s: float) -> None:
+    def __init__(self, *, events: Events, invoices: Invoices, minimum_msat: int, idle_s: float) -> None:
         self._events = events
         self._invoices = invoices
-        self._work = work
         self._minimum_msat = minimum_msat
         self._idle_s = idle_s
 
@@ -63,14 +58,7 @@ class SessionLife:
         self.move(tx, session, event)
         pending = self._invoices.by_purpose(tx, session.owner, Purpose.TOPUP)
         if pending is not None:
-            self.withdraw(tx, pending)
-
-    def withdraw(self, tx: Tx, invoice: Invoice) -> bool:
-        """Give up an unpaid invoice, here and at the node; False where it is not open any more."""
-        if not self._invoices.lapse(tx, invoice):
-            return False
-        self._work.start(tx, StepRef(INVOICE, invoice.id, InvoiceStep.WITHDRAW))
-        return True
+            self._invoices.withdraw(tx, pending)
 
     def use(self, tx: Tx, session: Session) -> None:
         """Note that a locked session is used: its idle time begins anew."""

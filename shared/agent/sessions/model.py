@@ -13,7 +13,6 @@ from shared.lightning.model import Payout
 
 SESSION = "session"
 REQUEST = "request"
-INVOICE = "invoice"
 
 LEAST_SATS = 100
 MOST_SATS = 10_000
@@ -92,13 +91,6 @@ class RequestStep(StrEnum):
 
     EVALUATE = "evaluate"
     EXECUTE = "execute"
-
-
-class InvoiceStep(StrEnum):
-    """The steps of an invoice that has a life of its own: a deposit, a top-up."""
-
-    OPEN = "open"
-    WITHDRAW = "withdraw"
 
 
 class StillRunning(DeadlinePassed):

@@ -16,12 +16,10 @@ from shared.agent.sessions import store
 from shared.agent.sessions.closing import SessionClosing
 from shared.agent.sessions.life import SessionLife
 from shared.agent.sessions.model import (
-    INVOICE,
     LEAST_SATS,
     MOST_SATS,
     SESSION,
     Closed,
-    InvoiceStep,
     RequestView,
     Session,
     SessionEvent,
@@ -41,7 +39,7 @@ from shared.kernel.ids import Ids, is_public
 from shared.kernel.money import msat, whole_sats
 from shared.kernel.owner import Owner
 from shared.ledger import service as ledger
-from shared.lightning.model import Invoice, InvoiceState, Purpose, Terms
+from shared.lightning.model import INVOICE, Invoice, InvoiceState, InvoiceStep, Purpose, Terms
 from shared.lightning.service import Invoices
 from shared.work.model import StepRef
 from shared.work.service import Work
@@ -248,7 +246,7 @@ class Sessions:
         if newest is not None and newest.state is InvoiceState.OPEN:
             if newest.amount_msat >= msat(replaces_below_sats):
                 raise Conflict(PENDING_TOPUP, code=TOPUP_PENDING_CODE)
-            self._session_life.withdraw(tx, newest)
+            self._invoices.withdraw(tx, newest)
         self._events.append(tx, session.owner, "top-up asked for")
         terms = Terms(Purpose.TOPUP, msat(amount_sats), TOPUP_MEMO, self._terms.invoice_expiry_s)
         return self._intend(tx, session, terms)
@@ -285,7 +283,7 @@ class Sessions:
             if found is not None and found.payment_request is not None:
                 return found
             with failpoint("session.abandon"):
-                self._session_life.withdraw(tx, invoice)
+                self._invoices.withdraw(tx, invoice)
                 if current.state is SessionState.AWAITING_PAYMENT:
                     self._session_life.move(tx, current, SessionEvent.ABANDONED)
         raise DeadlinePassed(NO_INVOICE)

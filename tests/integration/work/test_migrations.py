@@ -83,3 +83,27 @@ def test_a_folder_with_gaps_repetitions_or_strange_names_is_refused(folder: Path
     (folder / name).write_text("SELECT 1;\n", encoding="utf-8")
     with pytest.raises(SchemaMismatch):
         available(folder)
+
+
+def test_a_withdrawal_that_waits_becomes_the_invoices_own(empty_url: str, folder: Path) -> None:
+    last = folder / "0010_withdrawals.sql"
+    aside = last.rename(folder.parent / last.name)
+    migrate(empty_url, folder)
+    with psycopg.connect(empty_url) as connection:
+        connection.execute(
+            """INSERT INTO invoices (owner_kind, owner_id, purpose, state, preimage_salt, payment_hash, amount_msat, memo, expires_at)
+               SELECT 'job', number, 'eval', state, sha256('a'), sha256(state::bytea), 1000, '', now()
+                 FROM (VALUES (1, 'expired'), (2, 'open')) AS made (number, state)"""
+        )
+        connection.execute(
+            "INSERT INTO steps (owner_kind, owner_id, name) VALUES ('job', 1, 'withdraw_invoice'), ('job', 2, 'execute')"
+        )
+    aside.rename(last)
+    assert migrate(empty_url, folder) == [last.name]
+    with psycopg.connect(empty_url) as connection:
+        steps = connection.execute("SELECT owner_kind, owner_id, name, state FROM steps ORDER BY id").fetchall()
+    assert steps == [
+        ("job", 1, "withdraw_invoice", "done"),
+        ("job", 2, "execute", "queued"),
+        ("invoice", 1, "withdraw", "queued"),
+    ]

@@ -31,7 +31,7 @@ NAMED_PACKAGES = {
     "openai": (("shared/llm/clients/openai.py",), ("shared/llm/clients",)),
 }
 READ_THE_ENVIRONMENT = (
-    "shared/bootstrap.py",
+    "shared/bootstrap/__init__.py",
     "workers/app.py",
     "workers/monitor.py",
     "web/gunicorn.py",

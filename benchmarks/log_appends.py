@@ -125,8 +125,16 @@ class Notary:
     def _draft(self) -> Draft:
         number = next(self._owners)
         owner = Owner("job", number)
-        content = {"input": b"Say something short.", "output": b"Something short."}
-        return Draft(ReceiptKind.JOB, owner, f"job {number}", "stop", paid=_PAID, ran=_RAN, **content)
+        return Draft(
+            ReceiptKind.JOB,
+            owner,
+            f"job {number}",
+            "stop",
+            paid=_PAID,
+            ran=_RAN,
+            input=b"Say something short.",
+            output=b"Something short.",
+        )
 
 
 def measure(ground: Ground, effort: Effort) -> Section:

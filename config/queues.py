@@ -17,8 +17,11 @@ class Queue:
 
 MONEY = Queue("money", 8, "invoices, settlement, ledger, receipts: short steps that talk to the Lightning node")
 LLM = Queue("llm", 8, "model calls: long, streaming")
+INFERENCE = Queue(
+    "inference", 150, "runs of the gateway: one thread a stream; as many processes as the machine has cores"
+)
 ANCHOR = Queue("anchor", 2, "witnesses and chains: slow, outside our control")
 PAYOUT = Queue("payout", 4, "money out: the only worker that needs the macaroon that pays")
 TICK = Queue("tick", 4, "scheduled doorbells and the log's sequencer")
 
-QUEUES = (MONEY, LLM, PAYOUT, ANCHOR, TICK)
+QUEUES = (MONEY, LLM, INFERENCE, PAYOUT, ANCHOR, TICK)

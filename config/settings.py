@@ -41,11 +41,14 @@ class Settings:
     openai_base_url: str
     openai_api_key: str
     sim_openai_base_url: str
+    upstreams: str
+    upstream_region: str
     eval_model: str
     work_model: str
     llm_first_token_s: float
     llm_deadline_s: float
 
+    treasury_wallet: str
     log_origin: str
     receipt_signing_key: bytes
     log_signing_key: bytes
@@ -81,6 +84,11 @@ class Settings:
     max_attempts: int
     sync_wait_s: float
     invoice_wait_s: float
+    admin_key: str
+    anonymous_calls: bool
+    anonymous_per_minute: int
+    key_per_minute: int
+    disconnect_grace_s: float
     cors_origins: str
     trusted_proxies: int
     flower_user: str
@@ -113,10 +121,13 @@ class Settings:
             "openai_base_url": reader.text("OPENAI_BASE_URL"),
             "openai_api_key": reader.text("OPENAI_API_KEY", ""),
             "sim_openai_base_url": reader.text("SIM_OPENAI_BASE_URL", ""),
+            "upstreams": reader.text("UPSTREAMS", ""),
+            "upstream_region": reader.text("UPSTREAM_REGION", "local"),
             "eval_model": reader.text("EVAL_MODEL"),
             "work_model": reader.text("WORK_MODEL"),
             "llm_first_token_s": reader.number("LLM_FIRST_TOKEN_S", 60.0),
             "llm_deadline_s": reader.number("LLM_DEADLINE_S", 180.0),
+            "treasury_wallet": reader.text("TREASURY_WALLET", ""),
             "log_origin": reader.text("LOG_ORIGIN"),
             "receipt_signing_key": reader.key("RECEIPT_SIGNING_KEY"),
             "log_signing_key": reader.key("LOG_SIGNING_KEY"),
@@ -155,6 +166,11 @@ class Settings:
             "max_attempts": reader.integer("MAX_ATTEMPTS", 3, least=1),
             "sync_wait_s": reader.number("SYNC_WAIT_S", 300.0),
             "invoice_wait_s": reader.number("INVOICE_WAIT_S", 10.0),
+            "admin_key": reader.text("ADMIN_KEY", ""),
+            "anonymous_calls": reader.flag("ANONYMOUS_CALLS", False),
+            "anonymous_per_minute": reader.integer("ANONYMOUS_PER_MINUTE", 60, least=1),
+            "key_per_minute": reader.integer("KEY_PER_MINUTE", 600, least=1),
+            "disconnect_grace_s": reader.number("DISCONNECT_GRACE_S", 5.0),
             "cors_origins": reader.text("CORS_ORIGINS", "*"),
             "trusted_proxies": reader.integer("TRUSTED_PROXIES", 0, least=0),
             "flower_user": reader.text("FLOWER_USER"),

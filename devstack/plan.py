@@ -70,6 +70,7 @@ def own_settings(keys: Keys) -> dict[str, str]:
     """Answer the settings that depend on no part of the stack."""
     return {
         "LUCID_ENV": "embedded",
+        "ANONYMOUS_CALLS": "true",
         "SECRET_KEY": keys.secret_key,
         "RECEIPT_SIGNING_KEY": keys.receipt_signing_key,
         "LOG_SIGNING_KEY": keys.log_signing_key,

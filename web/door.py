@@ -119,6 +119,30 @@ class Operations(flask_smorest.Blueprint):  # type: ignore[misc]
 
         return declare
 
+    def change(
+        self,
+        method: str,
+        rule: str,
+        name: str,
+        answers: Answers,
+        *,
+        guard: Guard,
+        body: type[Schema] | None = None,
+    ) -> Callable[[View], View]:
+        """Declare `PUT`, `PATCH` or `DELETE rule` with operationId `name`: whoever changes what is there shows a credential."""
+
+        def declare(view: View) -> View:
+            declared = self._declared(view, name, answers, faults=(413, 415) if body else ())
+            if body is not None:
+                declared = self.arguments(body)(declared)
+            declared = self.doc(security=[{guard.scheme: []}])(declared)
+            self.add_url_rule(
+                rule, endpoint=name, view_func=_admitting(guard, declared), methods=[method], tags=[self.name]
+            )
+            return view
+
+        return declare
+
     def _declared(self, view: Callable[..., Any], name: str, answers: Answers, *, faults: tuple[int, ...]) -> Any:
         declared: Any = view
         for status in sorted({*answers.errors, *faults}):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from datetime import timedelta
 
 import psycopg
 from psycopg.rows import DictRow
@@ -156,7 +157,13 @@ def _verified(ground: Ground, session: Opened, count: int) -> list[float]:
 def _in_memory(ground: Ground, count: int) -> list[float]:
     keys, seal = [hashlib.sha256(name).digest() for name in (b"newest", b"older")], bytes(32)
     token = issue(
-        keys[-1], seal_key=seal, payment_hash=bytes(32), subject="session", subject_id="ses_" + "0" * 32, caveats=[]
+        keys[-1],
+        seal_key=seal,
+        payment_hash=bytes(32),
+        subject="session",
+        subject_id="ses_" + "0" * 32,
+        expires_at=ground.clock.now() + timedelta(days=1),
+        caveats=[],
     )
     took = []
     for _ in range(count):

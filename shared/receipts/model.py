@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -12,10 +13,12 @@ from shared.kernel.owner import Owner
 
 
 class ReceiptKind(StrEnum):
-    """What kind of work a receipt is for."""
+    """What kind of work a receipt is for. `CLAIMED`: its figures are a caller's word, which we sign as such."""
 
     JOB = "job"
     SESSION_REQUEST = "session_request"
+    INFERENCE = "inference"
+    CLAIMED = "claimed"
 
 
 class EpochState(StrEnum):
@@ -71,7 +74,10 @@ WITNESS = "witness"
 
 @dataclass(frozen=True)
 class Ran:
-    """What ran. Times in milliseconds; `ttft_ms` is the time to the first token."""
+    """What ran. Times in milliseconds; `ttft_ms` is the time to the first token.
+
+    Where no passport is named, those of the configured upstream are: ids that follow from its address.
+    """
 
     model_requested: str
     model_answered: str
@@ -80,6 +86,17 @@ class Ran:
     tokens_out: int
     ttft_ms: int
     total_latency_ms: int
+    model_passport_id: str | None = None
+    compute_passport_id: str | None = None
+    runtime: str = "openai-compatible"
+
+
+@dataclass(frozen=True)
+class Committed:
+    """A commitment made while the bytes were at hand, and the salt that opens it."""
+
+    salt: bytes = field(repr=False)
+    digest: bytes
 
 
 @dataclass(frozen=True)
@@ -96,16 +113,26 @@ class Paid:
 
 @dataclass(frozen=True)
 class Draft:
-    """A receipt before it is numbered and signed. `tenant` is hashed with a key; `input` and `output` are committed to, not kept."""
+    """A receipt before it is numbered and signed. `tenant` is hashed with a key; `input` and `output` are committed to, not kept.
+
+    `committed` holds what was committed to before, by the same names. `receipt_id`: where the work has told its own already;
+    `project` is the caller's grouping of its work, whose epochs are views. `extra` fields are signed as they are.
+    """
 
     kind: ReceiptKind
     owner: Owner
     tenant: str
     finish_reason: str
-    paid: Paid
+    paid: Paid | None = None
     ran: Ran | None = None
     input: bytes | None = field(default=None, repr=False)
     output: bytes | None = field(default=None, repr=False)
+    committed: Mapping[str, Committed] = field(default_factory=dict)
+    receipt_id: str | None = None
+    policy_hash: str | None = None
+    used_fallback: bool = False
+    project: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from typing import Any
 from shared.db.service import Tx
 from shared.kernel.canonical_json import canonical_bytes, jcs
 from shared.kernel.clock import Clock
-from shared.kernel.commitments import commit
+from shared.kernel.commitments import SALT_BYTES, commit
 from shared.kernel.derive import derive
 from shared.kernel.ids import Ids
 from shared.kernel.owner import Owner
 from shared.kernel.signing import SigningKey
 from shared.receipts import store
-from shared.receipts.model import Draft, Paid, Ran, Receipt
+from shared.receipts.model import Committed, Draft, Paid, Ran, Receipt
 from shared.work.model import StepRef
 from shared.work.service import Work
 
@@ -41,14 +41,10 @@ class Receipts:
 
         One receipt per (owner, kind): a second one violates a constraint, which is a bug of the caller.
         """
-        receipt_id = self._ids.public("run")
+        receipt_id = draft.receipt_id or self._ids.public("run")
         tenant = derive(self._secret_key, "tenant", draft.tenant.encode()).hex()
         tenant_seq = store.next_seq(tx, tenant)
-        salts = {
-            name: self._ids.random(32)
-            for name, content in (("input", draft.input), ("output", draft.output))
-            if content is not None
-        }
+        committed = {**self._committed_now(draft), **draft.committed}
         now = self._clock.now()
         body: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
@@ -60,10 +56,11 @@ class Receipts:
             "issued_at": int(now.timestamp()),
             "assurance": "signed",
             "finish_reason": draft.finish_reason,
-            "policy_hash": NO_POLICY_HASH,
-            "used_fallback": False,
+            "policy_hash": draft.policy_hash or NO_POLICY_HASH,
+            "used_fallback": draft.used_fallback,
             "signer_kid": self._signer.kid,
-            **_commitments(draft, salts),
+            **draft.extra,
+            **{f"{name}_commitment": made.digest.hex() for name, made in committed.items()},
             **_what_ran(draft.ran),
             **_money(draft.paid),
         }
@@ -82,13 +79,22 @@ class Receipts:
         )
         self._publish_key(tx)
         store.insert_receipt(tx, receipt, owner=draft.owner, tenant=tenant, tenant_seq=tenant_seq)
-        store.insert_salts(tx, receipt_id, salts)
+        store.insert_salts(tx, receipt_id, {name: made.salt for name, made in committed.items()})
         self._work.ring(tx, StepRef(LOG, 0, INTEGRATE))
         return receipt_id
+
+    def commit_to(self, exact_bytes: bytes) -> Committed:
+        """Commit to bytes that are at hand now and need not be when the receipt is issued."""
+        salt = self._ids.random(SALT_BYTES)
+        return Committed(salt, commit(salt, exact_bytes))
 
     def id_of(self, tx: Tx, owner: Owner) -> str | None:
         """Return the id of the owner's receipt."""
         return store.id_of(tx, owner)
+
+    def _committed_now(self, draft: Draft) -> dict[str, Committed]:
+        contents = {"input": draft.input, "output": draft.output}
+        return {name: self.commit_to(content) for name, content in contents.items() if content is not None}
 
     def _publish_key(self, tx: Tx) -> None:
         """Publish the signer's key with this process's first receipt; keys are never deleted."""
@@ -104,18 +110,13 @@ def passport_of(kind: str, *names: str) -> str:
     return f"passport_{digest[:32]}"
 
 
-def _commitments(draft: Draft, salts: dict[str, bytes]) -> dict[str, str]:
-    contents = {"input": draft.input, "output": draft.output}
-    return {f"{name}_commitment": commit(salt, contents[name] or b"").hex() for name, salt in salts.items()}
-
-
 def _what_ran(ran: Ran | None) -> dict[str, Any]:
     if ran is None:
         return {"tokens_in": 0, "tokens_out": 0}
     return {
-        "model_passport_id": passport_of("model", ran.upstream, ran.model_requested),
-        "compute_passport_id": passport_of("compute", ran.upstream),
-        "runtime": "openai-compatible",
+        "model_passport_id": ran.model_passport_id or passport_of("model", ran.upstream, ran.model_requested),
+        "compute_passport_id": ran.compute_passport_id or passport_of("compute", ran.upstream),
+        "runtime": ran.runtime,
         "model_requested": _ascii(ran.model_requested),
         "model_answered": _ascii(ran.model_answered),
         "tokens_in": ran.tokens_in,
@@ -125,7 +126,9 @@ def _what_ran(ran: Ran | None) -> dict[str, Any]:
     }
 
 
-def _money(paid: Paid) -> dict[str, Any]:
+def _money(paid: Paid | None) -> dict[str, Any]:
+    if paid is None:
+        return {}
     optional = {
         "payment_hash": paid.payment_hash.hex() if paid.payment_hash else None,
         "btc_price_usd": None if paid.btc_price_usd is None else format(paid.btc_price_usd, "f"),

@@ -86,8 +86,8 @@ def test_a_folder_with_gaps_repetitions_or_strange_names_is_refused(folder: Path
 
 
 def test_a_withdrawal_that_waits_becomes_the_invoices_own(empty_url: str, folder: Path) -> None:
-    last = folder / "0010_withdrawals.sql"
-    aside = last.rename(folder.parent / last.name)
+    later = [path for path in sorted(folder.iterdir()) if path.name >= "0010"]
+    aside = [path.rename(folder.parent / path.name) for path in later]
     migrate(empty_url, folder)
     with psycopg.connect(empty_url) as connection:
         connection.execute(
@@ -98,8 +98,9 @@ def test_a_withdrawal_that_waits_becomes_the_invoices_own(empty_url: str, folder
         connection.execute(
             "INSERT INTO steps (owner_kind, owner_id, name) VALUES ('job', 1, 'withdraw_invoice'), ('job', 2, 'execute')"
         )
-    aside.rename(last)
-    assert migrate(empty_url, folder) == [last.name]
+    for path in aside:
+        path.rename(folder / path.name)
+    assert migrate(empty_url, folder) == [path.name for path in later]
     with psycopg.connect(empty_url) as connection:
         steps = connection.execute("SELECT owner_kind, owner_id, name, state FROM steps ORDER BY id").fetchall()
     assert steps == [

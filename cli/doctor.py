@@ -57,7 +57,7 @@ def examine(
 
     settings = settings_in(environment)
     configure_logging(role="cli", level="ERROR")
-    found = [*_machine(environment), *reachability(settings, web=_web(environment))]
+    found = [*_machine(environment), *access(settings), *reachability(settings, web=_web(environment))]
     if _is_down("database", found) or _is_down("schema", found):
         unchecked = "work, ledger and log were not checked"
         return [*found, warning("records", unchecked, "run this again once the database is right")]
@@ -73,6 +73,7 @@ def _records(settings: Settings, *, patience_s: float, on_event: Callable[[str],
     try:
         return [
             *_checked("work", lambda: records.motion(container, patience_s=patience_s)),
+            *_checked("runs", lambda: records.runs(container, patience_s=patience_s)),
             *_checked("ledger", lambda: records.books(container)),
             *_checked("reconcile", lambda: records.reconciled(container)),
             *_checked("log", lambda: records.log(container, on_progress=progress)),
@@ -114,6 +115,16 @@ def _machine(environment: Mapping[str, str]) -> list[Finding]:
         except StackFault as error:
             found.append(fault("cpu", error.problem, error.remedy))
     return found
+
+
+def access(settings: Settings) -> list[Finding]:
+    """Judge who may call the gateway. What is meant for a stack of one's own is not for everybody."""
+    if not settings.anonymous_calls:
+        return [ok("access", "the gateway asks for API keys")]
+    detail = f"the gateway answers without a key, {settings.anonymous_per_minute} calls a minute and address"
+    if settings.is_production:
+        return [warning("access", detail, "unset ANONYMOUS_CALLS, unless that is meant")]
+    return [ok("access", detail)]
 
 
 def _web(environment: Mapping[str, str]) -> str:

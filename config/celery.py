@@ -52,6 +52,7 @@ CELERY: dict[str, Any] = {
         "workers.tasks.invoices",
         "workers.tasks.payouts",
         "workers.tasks.receipts",
+        "workers.tasks.runs",
         "workers.tasks.sessions",
         "workers.tasks.ticks",
     ),

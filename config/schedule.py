@@ -20,8 +20,12 @@ INTEGRATE = Tick("log.integrate", 1, TICK)
 CLOSE_EPOCHS = Tick("epochs.close", 2, TICK)
 EXPIRE_SESSIONS = Tick("sessions.expire", 5, MONEY)
 RECONCILE = Tick("books.reconcile", 900, PAYOUT)
+# Three in a heartbeat's life: one may be lost and the node still counts.
+PROBE = Tick("catalog.probe", 10, TICK)
+# A run whose policy sets its time is ended at it by its worker; this is for those that have none.
+EXPIRE_RUNS = Tick("runs.expire", 1, TICK)
 PRUNE = Tick("work.prune", 3600, TICK)
 # A generation lasts for days; but beat counts from its own start, and a daily bell would be lost to daily restarts.
 MACAROON_ROTATE = Tick("macaroons.rotate", 3600, TICK)
 
-TICKS = (RESCUE, SWEEP, INTEGRATE, CLOSE_EPOCHS, EXPIRE_SESSIONS, RECONCILE, PRUNE, MACAROON_ROTATE)
+TICKS = (RESCUE, SWEEP, INTEGRATE, CLOSE_EPOCHS, EXPIRE_SESSIONS, RECONCILE, PROBE, EXPIRE_RUNS, PRUNE, MACAROON_ROTATE)

@@ -166,7 +166,7 @@ class Settings:
             "max_attempts": reader.integer("MAX_ATTEMPTS", 3, least=1),
             "sync_wait_s": reader.number("SYNC_WAIT_S", 300.0),
             "invoice_wait_s": reader.number("INVOICE_WAIT_S", 10.0),
-            "admin_key": reader.text("ADMIN_KEY", ""),
+            "admin_key": reader.secret("ADMIN_KEY", least=32),
             "anonymous_calls": reader.flag("ANONYMOUS_CALLS", False),
             "anonymous_per_minute": reader.integer("ANONYMOUS_PER_MINUTE", 60, least=1),
             "key_per_minute": reader.integer("KEY_PER_MINUTE", 600, least=1),
@@ -230,6 +230,13 @@ class _Reader:
         if value and len(key) != 32:
             self.faults.append(f"{name} must be 64 hex digits (32 random bytes)")
         return key
+
+    def secret(self, name: str, *, least: int) -> str:
+        """A password that may be missing, but not short: `least` characters."""
+        value = self.text(name, "")
+        if value and len(value) < least:
+            self.faults.append(f"{name} must have at least {least} characters")
+        return value
 
     def pem(self, name: str) -> str:
         """A certificate as PEM text, or the path of a file that holds it."""

@@ -1,1 +1,1 @@
-"""Macaroons: who holds one may do what its caveats still allow."""
+"""Credentials: API keys of the gateway's tenants; macaroons, whose holder may do what their caveats still allow."""

@@ -26,12 +26,12 @@ RELAY_CHANNEL = "lucid:relay"
 _RECONNECT_S = 1.0
 
 
-def connect(url: str) -> redis.Redis:
-    """Return a client that never hangs on a dead connection."""
+def connect(url: str, *, answer_within_s: float = 3.0) -> redis.Redis:
+    """Return a client that never hangs on a dead connection: no answer waits longer than `answer_within_s`."""
     return redis.Redis.from_url(
         url,
-        socket_timeout=3,
-        socket_connect_timeout=2,
+        socket_timeout=answer_within_s,
+        socket_connect_timeout=min(2.0, answer_within_s),
         socket_keepalive=True,
         health_check_interval=15,
         retry_on_timeout=False,
@@ -46,6 +46,7 @@ class Bus:
         self._waiting: dict[Owner, set[threading.Event]] = defaultdict(set)
         self._lock = threading.Lock()
         self._reader: threading.Thread | None = None
+        self._closing = threading.Event()
 
     def announce(self, owner: Owner) -> None:
         """Tell waiters that `owner` has a new event. Best effort."""
@@ -76,6 +77,13 @@ class Bus:
                 if not self._waiting[owner]:
                     del self._waiting[owner]
 
+    def close(self) -> None:
+        """End the reader, within a second, and give the connections back. A process of ours ends without."""
+        self._closing.set()
+        if self._reader is not None:
+            self._reader.join()
+        self._client.close()
+
     def _publish(self, channel: str, message: str) -> None:
         try:
             with failpoint("bus.announce"):
@@ -84,18 +92,17 @@ class Bus:
             log.warning("announcement_lost", channel=channel, error=type(error).__name__)
 
     def _read(self) -> None:
-        pause = threading.Event()
-        while True:
+        while not self._closing.is_set():
             try:
                 with self._client.pubsub(ignore_subscribe_messages=True) as subscription:  # type: ignore[no-untyped-call] # redis-py leaves it untyped
                     subscription.subscribe(CHANNEL)
-                    while True:
+                    while not self._closing.is_set():
                         message = subscription.get_message(timeout=1.0)
                         if message is not None:
                             self._wake(message["data"].decode())
             except RedisError as error:
                 log.warning("bus_lost", error=type(error).__name__)
-                pause.wait(_RECONNECT_S)
+                self._closing.wait(_RECONNECT_S)
 
     def _wake(self, name: str) -> None:
         kind, _, row_id = name.partition(":")

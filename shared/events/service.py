@@ -34,10 +34,15 @@ class Events:
         *,
         moved: tuple[str, str] | None = None,
         body: dict[str, Any] | None = None,
+        announced: bool = True,
     ) -> None:
-        """Append one event in `tx` and announce it once `tx` has committed."""
+        """Append one event in `tx` and, where it is to be `announced`, do so once `tx` has committed.
+
+        Whoever waits looks again each second besides.
+        """
         store.append(tx, owner, name, moved=moved, body=body)
-        tx.after_commit(lambda: self._bus.announce(owner))
+        if announced:
+            tx.after_commit(lambda: self._bus.announce(owner))
 
     def announce(self, tx: Tx, owner: Owner) -> None:
         """Wake whoever waits for `owner`, once `tx` has committed, without an event."""

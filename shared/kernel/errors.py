@@ -2,10 +2,12 @@
 
 LucidError
 ├── InvalidInput          the caller's fault, with the field it concerns
+│   └── Unprocessable        well formed, but what it asks for cannot be; may say more in `details`
 ├── NotFound              no such thing, or not the caller's
 ├── Conflict              the thing is in another state than the call needs
 │   └── TransitionConflict   somebody else moved the row first
 ├── Unauthorized          no credential, or not one of ours
+├── Forbidden             the credential is good, and does not reach that far
 ├── PaymentRequired       what is paid for does not suffice; says how many sats would
 ├── Gone                  the thing has ended for good
 ├── TooMany               a limit was reached; says when to come back
@@ -15,6 +17,9 @@ LucidError
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 
 class LucidError(Exception):
@@ -39,6 +44,23 @@ class InvalidInput(LucidError):
         self.field = field
 
 
+class Unprocessable(InvalidInput):
+    """The request is well formed, and what it asks for cannot be. `details`: JSON values that may be shown to the caller."""
+
+    code = "validation_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        field: str | None = None,
+        code: str | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message, field=field, code=code)
+        self.details = dict(details or {})
+
+
 class NotFound(LucidError):
     """There is no such thing for this caller."""
 
@@ -61,6 +83,12 @@ class Unauthorized(LucidError):
     """The credential is missing, malformed, or not valid here."""
 
     code = "unauthorized"
+
+
+class Forbidden(LucidError):
+    """The caller is known, and what it asks for is not its to do."""
+
+    code = "forbidden"
 
 
 class PaymentRequired(LucidError):

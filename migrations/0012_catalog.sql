@@ -6,6 +6,7 @@ CREATE TABLE passports (
     type          text        NOT NULL CONSTRAINT passports_type_known
         CHECK (type IN ('model', 'compute', 'tool', 'dataset', 'agent', 'voice', 'other')),
     status        text        NOT NULL DEFAULT 'active' CONSTRAINT passports_status_known CHECK (status IN ('active', 'deprecated', 'revoked')),
+    -- whose key made it, and whom it belongs to by its maker's word
     tenant        text        NOT NULL,
     owner         text        NOT NULL,
     name          text        NOT NULL DEFAULT '',
@@ -17,10 +18,16 @@ CREATE TABLE passports (
     -- beside the metadata, whose schemas know neither
     pricing       jsonb,
     endpoints     jsonb,
+    -- of the simulated model: for test keys, and for nobody else
+    simulated     boolean     NOT NULL DEFAULT false,
+    -- made from the settings, which go on deciding about it
+    configured    boolean     NOT NULL DEFAULT false,
     created_at    timestamptz NOT NULL DEFAULT now(),
-    updated_at    timestamptz NOT NULL DEFAULT now()
+    updated_at    timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT passports_only_configured_ones_are_simulated CHECK (configured OR NOT simulated)
 );
 CREATE INDEX passports_of_tenant ON passports (tenant, type, status, id);
+CREATE INDEX passports_by_name ON passports (name) WHERE type = 'model';
 CREATE INDEX passports_tags ON passports USING gin (tags);
 
 -- The newest word of each node; older ones below. A node that has not spoken for 30 seconds counts as unknown.
@@ -44,3 +51,12 @@ CREATE TABLE heartbeat_history (
 );
 CREATE INDEX heartbeat_history_of_node ON heartbeat_history (passport_id, seen_at);
 CREATE INDEX heartbeat_history_age ON heartbeat_history (seen_at);
+
+-- What we met when we called a node. Apart from its heartbeats, so that neither overwrites the other.
+CREATE TABLE node_faults (
+    passport_id text        PRIMARY KEY REFERENCES passports (passport_id),
+    in_a_row    integer     NOT NULL CHECK (in_a_row >= 0),
+    in_all      bigint      NOT NULL CHECK (in_all >= in_a_row),
+    code        text        NOT NULL,
+    at          timestamptz NOT NULL DEFAULT now()
+);

@@ -1,0 +1,1 @@
+"""Clients of the catalogue: what upstreams say of themselves."""

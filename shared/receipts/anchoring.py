@@ -5,8 +5,10 @@ from __future__ import annotations
 import structlog
 
 from shared.db.service import Database, Tx
+from shared.events.service import Events
 from shared.kernel.errors import IntegrityFault
 from shared.kernel.failpoints import effect as failpoint
+from shared.kernel.owner import Owner
 from shared.merkle.checkpoint import SignedCheckpoint
 from shared.merkle.tree import consistency_proof
 from shared.receipts import store
@@ -24,12 +26,13 @@ _PATIENCE_S = 86_400.0
 
 
 class Anchoring:
-    """Submits checkpoints to the configured witness."""
+    """Submits checkpoints to the configured witness. Who waits for an anchor waits on `Owner(ANCHOR, its row id)`."""
 
-    def __init__(self, database: Database, *, witness: WitnessClient | None, work: Work) -> None:
+    def __init__(self, database: Database, *, witness: WitnessClient | None, work: Work, events: Events) -> None:
         self._database = database
         self._witness = witness
         self._work = work
+        self._events = events
 
     def submit(self, anchor_id: int) -> None:
         """Get the evidence for one anchor. A newer anchor that is final covers it: anchoring a size anchors all before it."""
@@ -51,13 +54,13 @@ class Anchoring:
         def finish(tx: Tx, found: tuple[str, str] | None) -> None:
             if found is not None:
                 store.anchor_is_final(tx, anchor_id, evidence=found[0], target_key=found[1])
+            self._events.announce(tx, Owner(ANCHOR, anchor_id))
 
-        self._work.perform(
-            StepRef(ANCHOR, anchor_id, SUBMIT),
-            effect=effect,
-            finish=finish,
-            give_up=lambda tx, reason: store.anchor_failed(tx, anchor_id, reason),
-        )
+        def give_up(tx: Tx, reason: str) -> None:
+            store.anchor_failed(tx, anchor_id, reason)
+            self._events.announce(tx, Owner(ANCHOR, anchor_id))
+
+        self._work.perform(StepRef(ANCHOR, anchor_id, SUBMIT), effect=effect, finish=finish, give_up=give_up)
 
     def _load(self, anchor_id: int) -> tuple[int, str, tuple[str, str] | None] | None:
         with self._database.transaction() as tx:

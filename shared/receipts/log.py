@@ -16,13 +16,14 @@ from shared.merkle.checkpoint import Checkpoint, MlDsaKey, log_key, mldsa_availa
 from shared.merkle.hashing import EMPTY_ROOT, leaf_hash
 from shared.merkle.tree import NodeReader, append, root_at, root_of
 from shared.receipts import store
-from shared.receipts.model import Epoch, LogHead
+from shared.receipts.model import Epoch, EpochView, LogHead
 from shared.work.model import StepRef
 from shared.work.service import Work
 
 log = structlog.get_logger(__name__)
 
 BATCH = 1000
+_TRIES = 20
 ANCHOR = "anchor"
 SUBMIT = "submit"
 
@@ -67,15 +68,43 @@ class Log:
         self._ids = ids
         self._work = work
 
-    def integrate(self) -> int:
-        """Give every waiting receipt its leaf, batch by batch; return how many. Another sequencer at work: 0."""
+    def integrate(self, *, wait: bool = False) -> int:
+        """Give every waiting receipt its leaf, batch by batch; return how many. Another sequencer at work: 0.
+
+        With `wait` it is waited for, so that whatever was issued before this call is in the log after it.
+        """
         total = 0
         while True:
             with self._database.transaction() as tx, failpoint("log.integrate"):
-                done = self._integrate_batch(tx) if store.become_sequencer(tx) else 0
+                done = self._integrate_batch(tx) if store.become_sequencer(tx, wait=wait) else 0
             total += done
             if done < BATCH:
                 return total
+
+    @property
+    def has_targets(self) -> bool:
+        """Whether anybody is configured to vouch for the log."""
+        return bool(self._rules.targets)
+
+    def open_epoch(self) -> EpochView:
+        """Return the open epoch; the first one is opened here where nothing has begun yet."""
+        with self._database.transaction() as tx:
+            store.open_first_epoch(tx, self._ids.public("epoch"))
+            view = store.open_epoch_now(tx)
+        if view is None:
+            raise IntegrityFault("no epoch of the log is open")
+        return view
+
+    def lock_open_epoch(self, tx: Tx) -> Epoch:
+        """Return the open epoch with its row locked, so that nobody else closes it in the meantime."""
+        store.open_first_epoch(tx, self._ids.public("epoch"))
+        for _ in range(
+            _TRIES
+        ):  # who waited for the lock of one that was closed meanwhile does not see the next one yet
+            found = store.lock_open_epoch(tx)
+            if found is not None:
+                return found[0]
+        raise IntegrityFault("no epoch of the log is open")
 
     def close_epochs(self, tx: Tx, *, by_hand: bool = False) -> list[Epoch]:
         """Close what is due, however many schedulers run; `by_hand` closes a younger epoch too. Never an empty one."""
@@ -85,6 +114,28 @@ class Log:
             while (end_size := self._due(tx, by_hand=by_hand)) is not None:
                 closed.append(self._close(tx, end_size))
         return closed
+
+    def head_at(self, tx: Tx, size: int) -> LogHead:
+        """Return the signed checkpoint of a size; a boundary inside a batch is signed now."""
+        head = store.checkpoint(tx, size)
+        if head is None:
+            head = self._signer.head(size, root_at(size, node_reader(tx)))
+            store.insert_checkpoint(tx, head)
+        return head
+
+    def have_anchored(self, tx: Tx, head: LogHead) -> None:
+        """Ask every target to vouch for this state of the log; one that was asked before is not asked again."""
+        for target in self._rules.targets:
+            anchor_id = store.intend_anchor(tx, target, head)
+            if anchor_id is not None:
+                self._work.start(tx, StepRef(ANCHOR, anchor_id, SUBMIT))
+
+    def have_anchored_again(self, tx: Tx, size: int) -> list[int]:
+        """Ask again every target that has failed for this size; return their anchors. Nothing where none has."""
+        anchor_ids = store.rearm_anchors(tx, size)
+        for anchor_id in anchor_ids:
+            self._work.restart(tx, StepRef(ANCHOR, anchor_id, SUBMIT))
+        return anchor_ids
 
     def _integrate_batch(self, tx: Tx) -> int:
         size, peaks = store.lock_log(tx)
@@ -119,23 +170,12 @@ class Log:
         if found is None:
             raise IntegrityFault("the open epoch vanished under its lock")
         epoch = found[0]
-        head = self._head_at(tx, end_size)
+        head = self.head_at(tx, end_size)
         store.close_epoch(tx, epoch.number, end_size=end_size, root=head.root)
         store.open_epoch(tx, number=epoch.number + 1, epoch_id=self._ids.public("epoch"), start_size=end_size)
-        for target in self._rules.targets:
-            anchor_id = store.intend_anchor(tx, target, head)
-            if anchor_id is not None:
-                self._work.start(tx, StepRef(ANCHOR, anchor_id, SUBMIT))
+        self.have_anchored(tx, head)
         log.info("epoch_closed", number=epoch.number, size=end_size)
         return epoch
-
-    def _head_at(self, tx: Tx, size: int) -> LogHead:
-        """Return the signed checkpoint of a size; a boundary inside a batch is signed now."""
-        head = store.checkpoint(tx, size)
-        if head is None:
-            head = self._signer.head(size, root_at(size, node_reader(tx)))
-            store.insert_checkpoint(tx, head)
-        return head
 
 
 def node_reader(tx: Tx) -> NodeReader:

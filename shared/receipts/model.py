@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,6 +12,9 @@ from typing import Any
 
 from shared.kernel.owner import Owner
 
+RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{9,127}")
+"""The form of a receipt's id: ours are `run_` and 32 hex digits, a claim may bring its own."""
+
 
 class ReceiptKind(StrEnum):
     """What kind of work a receipt is for. `CLAIMED`: its figures are a caller's word, which we sign as such."""
@@ -19,6 +23,14 @@ class ReceiptKind(StrEnum):
     SESSION_REQUEST = "session_request"
     INFERENCE = "inference"
     CLAIMED = "claimed"
+
+
+class ExecutionMode(StrEnum):
+    """Where claimed work ran: on hardware of the caller's own, behind somebody's endpoint, or rented by the second."""
+
+    BYO_RUNTIME = "byo_runtime"
+    MANAGED_ENDPOINT = "managed_endpoint"
+    RUNPOD_SERVERLESS = "runpod_serverless"
 
 
 class EpochState(StrEnum):
@@ -32,9 +44,13 @@ class EpochEvent(StrEnum):
     """What happens to an epoch."""
 
     CLOSED_BY_SIZE_OR_AGE = "size or age reached"
+    CLOSED_BY_HAND = "closed by hand"
 
 
-EPOCH_TRANSITIONS = {(EpochState.OPEN, EpochEvent.CLOSED_BY_SIZE_OR_AGE): EpochState.CLOSED}
+EPOCH_TRANSITIONS = {
+    (EpochState.OPEN, EpochEvent.CLOSED_BY_SIZE_OR_AGE): EpochState.CLOSED,
+    (EpochState.OPEN, EpochEvent.CLOSED_BY_HAND): EpochState.CLOSED,
+}
 
 
 class AnchorState(StrEnum):
@@ -56,6 +72,7 @@ class AnchorEvent(StrEnum):
     SETTLED = "settled"
     GAVE_UP = "gave up"
     COVERED = "covered by a later anchor"
+    RETRIED = "asked for again"
 
 
 ANCHOR_TRANSITIONS = {
@@ -67,6 +84,7 @@ ANCHOR_TRANSITIONS = {
     (AnchorState.SUBMITTED, AnchorEvent.GAVE_UP): AnchorState.FAILED,
     (AnchorState.INTENDED, AnchorEvent.COVERED): AnchorState.FINAL,
     (AnchorState.FAILED, AnchorEvent.COVERED): AnchorState.FINAL,
+    (AnchorState.FAILED, AnchorEvent.RETRIED): AnchorState.INTENDED,
 }
 
 WITNESS = "witness"
@@ -136,6 +154,18 @@ class Draft:
 
 
 @dataclass(frozen=True)
+class Claimed:
+    """What a caller says of work that we did not see. `figures` go into the signed body as they are; absent means absent.
+
+    `run_id`: the caller's own name for the run, then the receipt's id too.
+    """
+
+    figures: Mapping[str, Any]
+    run_id: str | None = None
+    project: str | None = None
+
+
+@dataclass(frozen=True)
 class Receipt:
     """A signed receipt. `leaf_index` is None until the sequencer has integrated it."""
 
@@ -161,7 +191,10 @@ class LogHead:
 
 @dataclass(frozen=True)
 class Epoch:
-    """A size boundary of the one log: receipts `start_size` to `end_size` - 1."""
+    """A size boundary of the one log: receipts `start_size` to `end_size` - 1.
+
+    Of a project's epoch `project` is the name and `receipts` how many of those are the project's; `number` then counts its epochs.
+    """
 
     number: int
     epoch_id: str
@@ -171,11 +204,13 @@ class Epoch:
     root: bytes | None
     opened_at: datetime
     closed_at: datetime | None
+    project: str | None = None
+    receipts: int | None = None
 
 
 @dataclass(frozen=True)
 class Anchor:
-    """One target's word for one log size."""
+    """One target's word for one log size. `retries`: how often it was asked for again after it had failed."""
 
     id: int
     target: str
@@ -187,6 +222,7 @@ class Anchor:
     tries: int
     created_at: datetime
     ended_at: datetime | None
+    retries: int = 0
 
 
 @dataclass(frozen=True)
@@ -225,6 +261,7 @@ class EpochStats:
     total_receipts: int
     by_status: dict[str, int]
     last_anchor_at: datetime | None
+    anchored_receipts: int
 
 
 @dataclass(frozen=True)

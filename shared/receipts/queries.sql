@@ -10,9 +10,9 @@ INSERT INTO tenants (tenant, last_seq) VALUES (%(tenant)s, 1)
 ON CONFLICT (tenant) DO UPDATE SET last_seq = tenants.last_seq + 1 RETURNING last_seq;
 
 -- name: insert_receipt
-INSERT INTO receipts (receipt_id, owner_kind, owner_id, kind, tenant, tenant_seq, body, receipt_hash, signature, signer_kid, issued_at)
+INSERT INTO receipts (receipt_id, owner_kind, owner_id, kind, tenant, tenant_seq, body, receipt_hash, signature, signer_kid, issued_at, project)
 VALUES (%(receipt_id)s, %(owner_kind)s, %(owner_id)s, %(kind)s, %(tenant)s, %(tenant_seq)s, %(body)s, %(receipt_hash)s, %(signature)s,
-        %(signer_kid)s, %(issued_at)s);
+        %(signer_kid)s, %(issued_at)s, %(project)s);
 
 -- name: insert_salts
 INSERT INTO receipt_salts (receipt_id, field, salt)
@@ -35,6 +35,9 @@ SELECT leaf_index, receipt_hash FROM receipts WHERE leaf_index >= %(first)s AND 
 
 -- name: become_sequencer
 SELECT pg_try_advisory_xact_lock(72610002) AS mine;
+
+-- name: await_sequencer
+SELECT pg_advisory_xact_lock(72610002);
 
 -- name: lock_log
 SELECT size, peaks FROM log_state FOR UPDATE;
@@ -98,11 +101,67 @@ SELECT * FROM epoch_views WHERE epoch_id = %(epoch_id)s;
 SELECT * FROM epoch_views WHERE start_size <= %(leaf_index)s AND (end_size IS NULL OR end_size > %(leaf_index)s)
  ORDER BY number LIMIT 1;
 
+-- name: epoch_by_number
+SELECT * FROM epoch_views WHERE number = %(number)s;
+
 -- name: open_epoch_now
 SELECT * FROM epoch_views WHERE state = 'open';
 
 -- name: epochs_by_status
 SELECT status, count(*) AS epochs FROM epoch_views GROUP BY status;
+
+-- name: insert_claim
+INSERT INTO claims (tenant, run_id, content_hash) VALUES (%(tenant)s, %(run_id)s, %(content_hash)s)
+ON CONFLICT ON CONSTRAINT claims_run_once DO NOTHING RETURNING id;
+
+-- name: claimed_before
+SELECT id FROM claims WHERE run_id = %(run_id)s AND tenant = %(tenant)s AND content_hash = %(content_hash)s;
+
+-- name: claim_run_id
+SELECT run_id FROM claims WHERE id = %(id)s;
+
+-- name: is_run_of_ours
+-- A run has its id long before it has its receipt.
+SELECT 1 FROM runs WHERE run_id = %(run_id)s UNION ALL SELECT 1 FROM receipts WHERE receipt_id = %(run_id)s LIMIT 1;
+
+-- name: open_project_epoch
+INSERT INTO project_epochs (epoch_id, tenant, project, number, start_size)
+SELECT %(epoch_id)s, %(tenant)s, %(project)s, coalesce(max(number), 0) + 1, coalesce(max(end_size), 0)
+  FROM project_epochs WHERE tenant = %(tenant)s AND project = %(project)s
+HAVING count(*) = count(end_size)
+ON CONFLICT DO NOTHING;
+
+-- name: lock_project_epoch
+SELECT * FROM project_epochs
+  CROSS JOIN LATERAL (SELECT 'open' AS state) AS now_open
+ WHERE id = %(id)s AND end_size IS NULL FOR UPDATE OF project_epochs;
+
+-- name: close_project_epoch
+UPDATE project_epochs SET end_size = %(end_size)s, root = %(root)s, receipts = %(receipts)s, closed_at = now()
+ WHERE id = %(id)s AND end_size IS NULL;
+
+-- name: project_receipts
+SELECT count(*) AS receipts
+  FROM project_epochs JOIN receipts ON receipts.tenant = project_epochs.tenant AND receipts.project = project_epochs.project
+ WHERE project_epochs.id = %(id)s AND leaf_index >= start_size AND leaf_index < %(end_size)s;
+
+-- name: project_epochs
+SELECT * FROM project_epoch_views
+ WHERE tenant = %(tenant)s AND (%(project)s::text IS NULL OR project = %(project)s) AND (%(status)s::text IS NULL OR status = %(status)s)
+ ORDER BY id DESC LIMIT %(limit)s OFFSET %(offset)s;
+
+-- name: project_epoch_count
+SELECT count(*) AS total FROM project_epoch_views
+ WHERE tenant = %(tenant)s AND (%(project)s::text IS NULL OR project = %(project)s) AND (%(status)s::text IS NULL OR status = %(status)s);
+
+-- name: project_epoch_by_id
+SELECT * FROM project_epoch_views WHERE epoch_id = %(epoch_id)s;
+
+-- name: project_epoch_by_row
+SELECT * FROM project_epoch_views WHERE id = %(id)s;
+
+-- name: newest_project_epoch
+SELECT * FROM project_epoch_views WHERE tenant = %(tenant)s AND project = %(project)s ORDER BY number DESC LIMIT 1;
 
 -- name: intend_anchor
 INSERT INTO anchors (target, size, request) VALUES (%(target)s, %(size)s, %(request)s)
@@ -134,6 +193,10 @@ SELECT DISTINCT target_key FROM anchors WHERE target = %(target)s AND target_key
 -- name: anchor_failed
 UPDATE anchors SET state = 'failed', fault = %(fault)s, ended_at = now() WHERE id = %(id)s AND state IN ('intended', 'submitted');
 
+-- name: rearm_anchors
+UPDATE anchors SET state = 'intended', fault = NULL, ended_at = NULL, retries = retries + 1
+ WHERE size = %(size)s AND state = 'failed' RETURNING id;
+
 -- name: anchor_tried
 UPDATE anchors SET tries = tries + 1, fault = %(fault)s WHERE id = %(id)s AND state = 'intended';
 
@@ -142,6 +205,9 @@ SELECT * FROM anchors WHERE size = ANY(%(sizes)s) ORDER BY size, target;
 
 -- name: receipt_count
 SELECT count(*) AS receipts FROM receipts;
+
+-- name: greatest_final_size
+SELECT coalesce(max(size), 0) AS size FROM anchors WHERE state = 'final';
 
 -- name: last_anchor_at
 SELECT max(ended_at) AS ended_at FROM anchors WHERE state = 'final';

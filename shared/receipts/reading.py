@@ -17,6 +17,7 @@ from shared.merkle.verify import verify_consistency, verify_inclusion
 from shared.receipts import store
 from shared.receipts.log import LogSigner, node_reader
 from shared.receipts.model import (
+    RUN_ID,
     WITNESS,
     Anchor,
     AnchorState,
@@ -32,7 +33,6 @@ from shared.receipts.model import (
 )
 from shared.receipts.verify import BUNDLE_VERSION, TRUST_VERSION, render_bundle
 
-RECEIPT = "run"
 EPOCH = "epoch"
 
 
@@ -50,6 +50,13 @@ class Reading:
         """Return a receipt. Raises `NotFound`."""
         with self._database.transaction() as tx:
             return _receipt(tx, receipt_id)
+
+    def receipt_of(self, tenant: str, receipt_id: str) -> Receipt:
+        """Return a receipt of this tenant (its keyed hash). Raises `NotFound`, for everybody else's too."""
+        receipt = self.receipt(receipt_id)
+        if receipt.body.get("tenant") != tenant:
+            raise NotFound("receipt not found")
+        return receipt
 
     def by_hash(self, receipt_hash: bytes) -> Receipt:
         """Return the receipt with this hash. Raises `NotFound`."""
@@ -209,7 +216,13 @@ class Reading:
         with self._database.transaction() as tx:
             counted = store.epochs_by_status(tx)
             by_status = {str(status): counted.get(status, 0) for status in EpochStatus}
-            return EpochStats(sum(counted.values()), store.receipt_count(tx), by_status, store.last_anchor_at(tx))
+            return EpochStats(
+                total_epochs=sum(counted.values()),
+                total_receipts=store.receipt_count(tx),
+                by_status=by_status,
+                last_anchor_at=store.last_anchor_at(tx),
+                anchored_receipts=store.anchored_size(tx),
+            )
 
     # -- within a transaction
 
@@ -258,7 +271,7 @@ class Reading:
 
 
 def _receipt(tx: Tx, receipt_id: str) -> Receipt:
-    receipt = store.by_id(tx, receipt_id) if is_public(receipt_id, RECEIPT) else None
+    receipt = store.by_id(tx, receipt_id) if RUN_ID.fullmatch(receipt_id) else None
     if receipt is None:
         raise NotFound("receipt not found")
     return receipt

@@ -44,7 +44,9 @@ def next_seq(tx: Tx, tenant: str) -> int:
     return _count(tx.one(SQL["next_seq"], {"tenant": tenant}), "last_seq")
 
 
-def insert_receipt(tx: Tx, receipt: Receipt, *, owner: Owner, tenant: str, tenant_seq: int) -> None:
+def insert_receipt(
+    tx: Tx, receipt: Receipt, *, owner: Owner, tenant: str, tenant_seq: int, project: str | None
+) -> None:
     """Insert a signed receipt; it waits for the sequencer."""
     tx.run(
         SQL["insert_receipt"],
@@ -60,6 +62,7 @@ def insert_receipt(tx: Tx, receipt: Receipt, *, owner: Owner, tenant: str, tenan
             "signature": receipt.signature,
             "signer_kid": receipt.signer_kid,
             "issued_at": receipt.issued_at,
+            "project": project,
         },
     )
 
@@ -100,8 +103,11 @@ def receipt_count(tx: Tx) -> int:
 # -- the log
 
 
-def become_sequencer(tx: Tx) -> bool:
-    """Take the sequencer's lock for this transaction; False where another process sequences right now."""
+def become_sequencer(tx: Tx, *, wait: bool) -> bool:
+    """Take the sequencer's lock for this transaction; False where another process sequences right now, unless told to wait."""
+    if wait:
+        tx.run(SQL["await_sequencer"])
+        return True
     row = tx.one(SQL["become_sequencer"])
     return bool(row and row["mine"])
 
@@ -177,7 +183,7 @@ def open_first_epoch(tx: Tx, epoch_id: str) -> None:
 def lock_open_epoch(tx: Tx) -> tuple[Epoch, float] | None:
     """Return the open epoch, locked, and its age in seconds."""
     row = tx.one(SQL["lock_open_epoch"])
-    return None if row is None else (_epoch(row), float(row["age_s"]))
+    return None if row is None else (epoch_of(row), float(row["age_s"]))
 
 
 def close_epoch(tx: Tx, number: int, *, end_size: int, root: bytes) -> bool:
@@ -192,7 +198,7 @@ def open_epoch(tx: Tx, *, number: int, epoch_id: str, start_size: int) -> None:
 
 def epochs(tx: Tx, *, status: EpochStatus | None, limit: int, offset: int) -> list[EpochView]:
     """Return epochs with their anchors, newest first."""
-    return _views(tx, tx.all(SQL["epochs"], {"status": status, "limit": limit, "offset": offset}))
+    return views(tx, tx.all(SQL["epochs"], {"status": status, "limit": limit, "offset": offset}))
 
 
 def epoch_count(tx: Tx, *, status: EpochStatus | None) -> int:
@@ -210,6 +216,11 @@ def epoch_of_leaf(tx: Tx, leaf_index: int) -> EpochView | None:
     return _maybe_view(tx, tx.one(SQL["epoch_of_leaf"], {"leaf_index": leaf_index}))
 
 
+def epoch_by_number(tx: Tx, number: int) -> EpochView | None:
+    """Return one epoch."""
+    return _maybe_view(tx, tx.one(SQL["epoch_by_number"], {"number": number}))
+
+
 def open_epoch_now(tx: Tx) -> EpochView | None:
     """Return the open epoch."""
     return _maybe_view(tx, tx.one(SQL["open_epoch_now"]))
@@ -218,6 +229,32 @@ def open_epoch_now(tx: Tx) -> EpochView | None:
 def epochs_by_status(tx: Tx) -> dict[EpochStatus, int]:
     """Return how many epochs have each status."""
     return {EpochStatus(row["status"]): int(row["epochs"]) for row in tx.all(SQL["epochs_by_status"])}
+
+
+# -- claims
+
+
+def insert_claim(tx: Tx, *, tenant: str, run_id: str, content_hash: bytes) -> int | None:
+    """Insert a claim and return its row id; None where the run's id was claimed before, by whomever."""
+    row = tx.one(SQL["insert_claim"], {"tenant": tenant, "run_id": run_id, "content_hash": content_hash})
+    return None if row is None else int(row["id"])
+
+
+def claimed_before(tx: Tx, *, tenant: str, run_id: str, content_hash: bytes) -> bool:
+    """Tell whether the tenant has claimed just this about the run."""
+    parameters = {"tenant": tenant, "run_id": run_id, "content_hash": content_hash}
+    return tx.one(SQL["claimed_before"], parameters) is not None
+
+
+def is_run_of_ours(tx: Tx, run_id: str) -> bool:
+    """Tell whether a run, or the receipt of any work, has this id."""
+    return tx.one(SQL["is_run_of_ours"], {"run_id": run_id}) is not None
+
+
+def claim_run_id(tx: Tx, claim_id: int) -> str | None:
+    """Return the run's id that a claim is about."""
+    row = tx.one(SQL["claim_run_id"], {"id": claim_id})
+    return None if row is None else str(row["run_id"])
 
 
 # -- anchors
@@ -265,9 +302,24 @@ def anchor_failed(tx: Tx, anchor_id: int, fault: str) -> None:
     tx.run(SQL["anchor_failed"], {"id": anchor_id, "fault": fault})
 
 
+def rearm_anchors(tx: Tx, size: int) -> list[int]:
+    """Have this size's failed anchors be intended again; return their ids."""
+    return [int(row["id"]) for row in tx.all(SQL["rearm_anchors"], {"size": size})]
+
+
 def anchor_tried(tx: Tx, anchor_id: int, fault: str) -> None:
     """Count a try that brought no answer."""
     tx.run(SQL["anchor_tried"], {"id": anchor_id, "fault": fault})
+
+
+def anchors_of(tx: Tx, size: int) -> list[Anchor]:
+    """Return every target's anchor of this size."""
+    return [_anchor(row) for row in tx.all(SQL["anchors_of_sizes"], {"sizes": [size]})]
+
+
+def anchored_size(tx: Tx) -> int:
+    """Return the greatest size that any target vouches for."""
+    return _count(tx.one(SQL["greatest_final_size"]), "size")
 
 
 def last_anchor_at(tx: Tx) -> datetime | None:
@@ -295,22 +347,23 @@ def _receipt(row: Row) -> Receipt:
 
 
 def _maybe_view(tx: Tx, row: Row | None) -> EpochView | None:
-    return None if row is None else _views(tx, [row])[0]
+    return None if row is None else views(tx, [row])[0]
 
 
-def _views(tx: Tx, rows: Sequence[Row]) -> list[EpochView]:
+def views(tx: Tx, rows: Sequence[Row]) -> list[EpochView]:
     """Join each epoch with the anchors of its own size."""
     sizes = [row["end_size"] for row in rows if row["end_size"] is not None]
     found = [_anchor(row) for row in tx.all(SQL["anchors_of_sizes"], {"sizes": sizes})]
     return [
         EpochView(
-            _epoch(row), EpochStatus(row["status"]), [anchor for anchor in found if anchor.size == row["end_size"]]
+            epoch_of(row), EpochStatus(row["status"]), [anchor for anchor in found if anchor.size == row["end_size"]]
         )
         for row in rows
     ]
 
 
-def _epoch(row: Row) -> Epoch:
+def epoch_of(row: Row) -> Epoch:
+    """Return the epoch of a row of either view."""
     return Epoch(
         number=row["number"],
         epoch_id=row["epoch_id"],
@@ -320,6 +373,8 @@ def _epoch(row: Row) -> Epoch:
         root=row["root"],
         opened_at=row["opened_at"],
         closed_at=row["closed_at"],
+        project=row.get("project"),
+        receipts=row.get("leaf_count"),
     )
 
 
@@ -335,4 +390,5 @@ def _anchor(row: Row) -> Anchor:
         tries=row["tries"],
         created_at=row["created_at"],
         ended_at=row["ended_at"],
+        retries=row["retries"],
     )

@@ -31,6 +31,7 @@ class StepEvent(StrEnum):
     RELEASED = "released at shutdown"
     GAVE_UP = "gave up"
     POISONED = "attempts exhausted by dead owners"
+    RESTARTED = "asked for again"
 
 
 STEP_TRANSITIONS = {
@@ -41,6 +42,8 @@ STEP_TRANSITIONS = {
     (StepState.RUNNING, StepEvent.RELEASED): StepState.QUEUED,
     (StepState.RUNNING, StepEvent.GAVE_UP): StepState.FAILED,
     (StepState.RUNNING, StepEvent.POISONED): StepState.QUARANTINED,
+    (StepState.FAILED, StepEvent.RESTARTED): StepState.QUEUED,
+    (StepState.QUARANTINED, StepEvent.RESTARTED): StepState.QUEUED,
 }
 
 

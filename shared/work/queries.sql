@@ -7,6 +7,12 @@ RETURNING id;
 INSERT INTO outbox (topic, payload, cid, available_at)
 VALUES (%(topic)s, jsonb_build_object('id', %(owner_id)s::bigint), %(cid)s, now() + make_interval(secs => %(delay_s)s));
 
+-- name: send_soon
+INSERT INTO outbox (topic, payload, cid, available_at)
+SELECT %(topic)s, jsonb_build_object('id', %(owner_id)s::bigint), %(cid)s, now() + make_interval(secs => %(within_s)s)
+ WHERE NOT EXISTS (SELECT 1 FROM outbox WHERE available_at > now() + make_interval(secs => %(within_s)s / 2)
+                      AND topic = %(topic)s AND payload = jsonb_build_object('id', %(owner_id)s::bigint));
+
 -- name: claim
 -- autocommitted before the work: `fence` is the token, `attempts` the poison count. No row: not our turn.
 UPDATE steps SET state = 'running', fence = fence + 1, attempts = attempts + 1, started_at = coalesce(started_at, now()),
@@ -27,6 +33,12 @@ UPDATE steps SET state = %(state)s, lease_until = NULL, ended_at = now(), fault 
 UPDATE steps SET state = 'queued', lease_until = NULL, attempts = attempts - %(forgiven)s, fault = %(fault)s,
                  not_before = now() + make_interval(secs => %(delay_s)s), rung_at = now() + make_interval(secs => %(delay_s)s)
  WHERE id = %(id)s AND state = 'running' AND fence = %(fence)s;
+
+-- name: restart
+-- As if it had never been tried; the fence goes on, so that nobody from before can end it.
+UPDATE steps SET state = 'queued', attempts = 0, fault = NULL, cid = %(cid)s, created_at = now(), started_at = NULL, ended_at = NULL,
+                 not_before = now(), rung_at = now()
+ WHERE owner_kind = %(owner_kind)s AND owner_id = %(owner_id)s AND name = %(name)s AND state IN ('failed', 'quarantined');
 
 -- name: rescue
 WITH stuck AS MATERIALIZED (

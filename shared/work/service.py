@@ -80,10 +80,24 @@ class Work:
         """Queue the next step of the chain that is running: its own next link delivers it, the rescuer if that is lost."""
         store.enqueue(tx, ref, cid=correlation_id())
 
+    def restart(self, tx: Tx, ref: StepRef) -> bool:
+        """Queue a step that was given up as if it were new, and ring it. False where it was not given up: nothing happens."""
+        if not store.restart(tx, ref, cid=correlation_id()):
+            return False
+        self.ring(tx, ref)
+        return True
+
     def ring(self, tx: Tx, ref: StepRef, *, delay_s: float = 0) -> None:
         """Write an outbox row for `ref` without queueing a step, due in `delay_s` seconds (at most `LONGEST_DELAY_S`)."""
         store.send(tx, ref, cid=correlation_id(), delay_s=min(delay_s, LONGEST_DELAY_S))
         tx.after_commit(self._nudge)
+
+    def ring_soon(self, tx: Tx, ref: StepRef, *, within_s: float) -> None:
+        """Have `ref` rung once for all who ask so within the same `within_s` seconds, without a nudge.
+
+        A ring is lost where `tx` takes longer than half of them to commit: only for what a tick does besides.
+        """
+        store.send_soon(tx, ref, cid=correlation_id(), within_s=within_s)
 
     # -- in a worker
 
@@ -94,15 +108,19 @@ class Work:
         effect: Callable[[Claim], Result],
         finish: Callable[[Tx, Result], None],
         give_up: Callable[[Tx, str], None] | None,
+        begin: Callable[[Tx], None] = lambda _tx: None,
     ) -> Outcome:
         """Do one step: claim, `effect` outside any transaction, `finish` in one with the step's own end.
 
+        `begin` notes on the owner's row that the step is claimed, in the claim's own transaction, so that it costs none.
         `effect` may raise `RetryLater`, `StepFailed`, `ShuttingDown` or `LeaseLost`; anything else counts as one failed
         attempt. `give_up` gets the reason, for people, in the transaction that ends the step; None: the step is tried for
         ever. Never raises for what a retry answers: the row says what happened.
         """
         with self._database.transaction() as tx, failpoint("step.claim"):
             claim = store.claim(tx, ref, lease_s=self._limits.lease_s)
+            if claim is not None:
+                begin(tx)
         if claim is None:
             return Outcome.NOT_MINE
         with self._leases.keeping(claim):

@@ -21,12 +21,25 @@ def send(tx: Tx, ref: StepRef, *, cid: str, delay_s: float = 0) -> None:
     )
 
 
+def send_soon(tx: Tx, ref: StepRef, *, cid: str, within_s: float) -> None:
+    """Insert an outbox row that rings `ref` in `within_s` seconds, unless one is there already that is not due for half of them."""
+    tx.run(
+        SQL["send_soon"],
+        {"topic": f"{ref.owner_kind}.{ref.name}", "owner_id": ref.owner_id, "cid": cid, "within_s": within_s},
+    )
+
+
 def claim(tx: Tx, ref: StepRef, *, lease_s: float) -> Claim | None:
     """Take the step: queued and due, or running with a lapsed lease."""
     row = tx.one(SQL["claim"], {**_key(ref), "lease_s": lease_s})
     return (
         None if row is None else Claim(row["id"], ref, row["fence"], row["attempts"], row["cid"], float(row["age_s"]))
     )
+
+
+def restart(tx: Tx, ref: StepRef, *, cid: str) -> bool:
+    """Queue a step that was given up, afresh; False for any other."""
+    return tx.run(SQL["restart"], {**_key(ref), "cid": cid}) == 1
 
 
 def renew(tx: Tx, held: Claim, *, lease_s: float) -> bool:

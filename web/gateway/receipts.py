@@ -1,4 +1,4 @@
-"""Receipts: read one by its unguessable id or its hash, verify it, prove it, take it along."""
+"""Receipts: claim one, read one by its id or its hash, verify it, prove it, take it along."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ from typing import Any
 
 from flask import Response
 
+from shared.access.model import Scope
 from shared.kernel.errors import InvalidInput, NotFound
 from shared.kernel.signing import SigningKey
-from shared.receipts.model import Proof, Receipt
+from shared.receipts.model import Claimed, Proof, Receipt
+from shared.receipts.projects import require_project
+from web.auth import caller, principal
 from web.context import container
 from web.door import Answers, Operations
 from web.gateway import schemas
+from web.gateway.claim_schemas import CreateReceiptSchema
 from web.gateway.views import (
     SIGNER_TYPE,
     hash_verification_shown,
@@ -21,11 +25,35 @@ from web.gateway.views import (
     receipt_shown,
     verification_shown,
 )
+from web.idempotency import key_claim
 
 operations = Operations("Receipts", __name__, description="Signed receipts and their proofs")
 
+_KEY = caller(Scope.INFERENCE, anonymous=False)
 _HASH = re.compile(r"[0-9a-fA-F]{64}")
 _HASH_PARAMETER = {"in": "path", "name": "receipt_hash", "schema": {"type": "string", "minLength": 64, "maxLength": 64}}
+
+
+@operations.post(
+    "/v1/receipts",
+    "lucid_create_receipt",
+    Answers(schemas.ReceiptResponseSchema, errors=(400, 500, 503)),
+    body=CreateReceiptSchema,
+    guard=_KEY,
+)
+def create_receipt(body: dict[str, Any]) -> dict[str, Any]:
+    """Have work that was done elsewhere receipted, on your word
+
+    `assurance` is `claimed`: we sign that you said so, not that it was so. The same claim about the same run again gets the same
+    receipt, other words about it 409, and so does a run of ours, which has a receipt of its own.
+    """
+    who = principal()
+    run_id, project = body.pop("run_id", None), body.pop("project_id", None)
+    if project is not None:
+        require_project(project)
+    claimed = Claimed({**body, "mode": str(who.mode)}, run_id, project)
+    receipt = container().claimed_receipts.issue(claimed, tenant=who.tenant, claim=key_claim())
+    return {"success": True, "receipt": receipt_shown(receipt, container().reading.keys())}
 
 
 @operations.get(

@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from shared.merkle.hashing import leaf_hash
+from shared.receipts.commits import Commit
 from shared.receipts.model import (
     Anchor,
     AnchorState,
+    Epoch,
     EpochStatus,
     EpochView,
     LogHead,
@@ -22,6 +24,19 @@ from shared.receipts.model import (
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 SIGNER_TYPE = "orchestrator"
 PENDING = "pending"
+STATED = (
+    "trace_id",
+    "image_hash",
+    "model_hash",
+    "attestation",
+    "execution_mode",
+    "node_id",
+    "runtime_hash",
+    "gpu_fingerprint",
+    "assurance",
+)
+"""What a signed body may say and the contract has a field for, besides who vouches for it all."""
+OF_AN_AGENT = "agnt_"
 NO_TARGET_ACCEPTED = "every anchor target refused or did not answer"
 
 
@@ -34,7 +49,8 @@ def receipt_shown(receipt: Receipt, keys: Iterable[SignerKey]) -> dict[str, Any]
         "receipt_id": receipt.receipt_id,
         "kind": str(receipt.kind),
         **{name: body.get(name, "") for name in ("model_passport_id", "compute_passport_id", "policy_hash", "runtime")},
-        "timestamp": int(receipt.issued_at.timestamp()),
+        "timestamp": body.get("timestamp", int(receipt.issued_at.timestamp())),
+        **{name: body.get(name) for name in STATED},
         "metrics": {name: body.get(name, 0) for name in ("ttft_ms", "tokens_in", "tokens_out", "total_latency_ms")},
         "receipt_hash": receipt.receipt_hash.hex(),
         "receipt_signature": receipt.signature.hex(),
@@ -89,6 +105,7 @@ def hash_verification_shown(
         }
         epoch = present({**shown, "status": str(found.epoch.status)})
     inclusion = {"inclusion_valid": found.inclusion_valid} if found.inclusion_valid is not None else {}
+    ran_on = {name: receipt.body.get(name) for name in ("execution_mode", "runtime_hash", "gpu_fingerprint")}
     return {
         "success": True,
         "verified": is_valid(found),
@@ -98,6 +115,7 @@ def hash_verification_shown(
         "signature_valid": found.signature_valid,
         "signer_pubkey": public_key_of(receipt, keys),
         "signer_type": SIGNER_TYPE,
+        **present(ran_on),
         "inclusion_proof": path_shown(proof) if proof else None,
         **inclusion,
         "epoch": epoch,
@@ -147,18 +165,45 @@ def epoch_shown(view: EpochView, head: LogHead | None) -> dict[str, Any]:
     shown = {
         "epoch_id": epoch.epoch_id,
         "mmr_root": root.hex(),
-        "leaf_count": end - epoch.start_size,
+        "leaf_count": _receipts_in(epoch, end),
         "created_at": int(epoch.opened_at.timestamp()),
         "finalized_at": finalized_at(view),
         "status": str(view.status),
         "error": NO_TARGET_ACCEPTED if view.status is EpochStatus.FAILED else None,
         "start_leaf_index": epoch.start_size,
-        "end_leaf_index": end - 1 if epoch.end_size is not None else None,
+        "end_leaf_index": end - 1 if epoch.end_size is not None and end > epoch.start_size else None,
         "epoch_index": epoch.number,
+        "project_id": epoch.project,
+        "agent_passport_id": epoch.project if (epoch.project or "").startswith(OF_AN_AGENT) else None,
+        "retry_count": retries_of(view.anchors),
         "tree_size": epoch.end_size,
         "anchors": [target_shown(anchor) for anchor in view.anchors],
     }
     return present(shown)
+
+
+def commit_shown(commit: Commit) -> dict[str, Any]:
+    """Return what was committed and how its targets stand. An epoch that was committed empty may still be open."""
+    epoch = commit.view.epoch
+    return {
+        "epoch_id": epoch.epoch_id,
+        "root": commit.root.hex(),
+        "leaf_count": _receipts_in(epoch, commit.size),
+        "status": str(commit.view.status),
+        "tree_size": commit.size,
+        "anchors": [target_shown(anchor) for anchor in commit.anchors],
+    }
+
+
+def tx_in_words(commit: Commit) -> str:
+    """Return what stands where a chain's transaction would: words that nobody takes for one."""
+    states = ", ".join(f"{anchor.target}: {anchor.state}" for anchor in commit.anchors)
+    return f"no chain transaction ({states})"
+
+
+def retries_of(anchors: list[Anchor]) -> int:
+    """Return how often failed anchors of an epoch were asked for again."""
+    return max((anchor.retries for anchor in anchors), default=0)
 
 
 def target_shown(anchor: Anchor) -> dict[str, Any]:
@@ -173,6 +218,11 @@ def finalized_at(view: EpochView) -> int | None:
         return int(min(vouched).timestamp())
     ended = [anchor.ended_at for anchor in view.anchors if anchor.ended_at]
     return int(max(ended).timestamp()) if ended and view.status is EpochStatus.FAILED else None
+
+
+def _receipts_in(epoch: Epoch, end: int) -> int:
+    """Return how many receipts an epoch holds: of the log's all up to `end`, of a project's those of the project."""
+    return end - epoch.start_size if epoch.project is None else epoch.receipts or 0
 
 
 def present(shown: dict[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,8 @@ CREATE TABLE runs (
     cancel_reason       text        CONSTRAINT runs_cancel_reason_known CHECK (cancel_reason IN ('cancelled', 'disconnected')),
     -- from here on a caller may hold part of an answer, so no second one may follow
     streaming_since     timestamptz,
+    -- since when nobody reads the answer of a run that somebody waited for
+    left_at             timestamptz,
     answer              jsonb,
     finish_reason       text,
     compute_passport_id text,
@@ -51,6 +53,7 @@ CREATE TABLE runs (
     CONSTRAINT runs_seal_ends_with_the_run CHECK (sealed_input IS NULL OR ended_at IS NULL)
 );
 CREATE INDEX runs_of_tenant ON runs (tenant, id);
+CREATE INDEX runs_under_way ON runs (state, deadline_at) WHERE state IN ('queued', 'running');
 
 -- The exact bytes that a streamed run's caller was sent, chunk by chunk: what its output commitment is over, and what a resumed stream repeats.
 CREATE TABLE run_frames (

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from flask import Request
 from marshmallow import EXCLUDE, Schema, ValidationError
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
-from shared.kernel.errors import InvalidInput
+from shared.kernel.errors import InvalidInput, Unprocessable
 
 NOT_JSON = "the body is not UTF-8 JSON"
 
 
 class Fields(Schema):
-    """The base of every schema. Unknown fields are ignored on the way in, and not forbidden to clients on the way out."""
+    """The base of every schema. Unknown fields are ignored on the way in, and not forbidden to clients on the way out.
+
+    `is_semantic`: what breaks the schema is JSON all the same, and 422 rather than 400. `may_be_absent`: no body reads as `{}`.
+    """
+
+    is_semantic: ClassVar[bool] = False
+    may_be_absent: ClassVar[bool] = False
 
     class Meta:
         """What marshmallow calls options."""
@@ -30,13 +36,28 @@ class StrictParser(FlaskParser):
 
     DEFAULT_VALIDATION_STATUS = 400
 
-    def load_json(self, req: Request, schema: Schema) -> Any:  # noqa: ARG002 - webargs's signature
+    def load_json(self, req: Request, schema: Schema) -> Any:
         """Return the JSON body of `req`."""
-        return read_json(req)
+        if isinstance(schema, Fields) and schema.may_be_absent and not req.get_data(cache=True):
+            return {}
+        try:
+            return read_json(req)
+        except InvalidInput as fault:
+            if fault.field is None:  # it is not even JSON
+                raise
+            raise _judged(fault, schema) from None
 
-    def handle_error(self, error: ValidationError, *_args: Any, **_options: Any) -> NoReturn:
+    def handle_error(
+        self,
+        error: ValidationError,
+        req: Request,  # noqa: ARG002
+        schema: Schema,
+        *,
+        error_status_code: int | None,  # noqa: ARG002
+        error_headers: Mapping[str, str] | None,  # noqa: ARG002
+    ) -> NoReturn:
         """Raise the first fault of a schema's findings."""
-        raise _first_fault(error.messages)
+        raise _judged(_first_fault(error.messages), schema)
 
 
 def read_json(request: Request) -> Any:
@@ -88,6 +109,11 @@ def _first_fault(messages: Any) -> InvalidInput:
         return InvalidInput("the body must be a JSON object")
     at = ".".join(named)
     return InvalidInput(f"{at}: {text}", field=at)
+
+
+def _judged(fault: InvalidInput, schema: Schema) -> InvalidInput:
+    is_semantic = isinstance(schema, Fields) and schema.is_semantic
+    return Unprocessable(fault.message, field=fault.field) if is_semantic else fault
 
 
 def _no_constant(text: str) -> NoReturn:

@@ -13,6 +13,9 @@ EXPOSED = (
     "RateLimit-Policy",
     "X-Request-Id",
     "X-Run-ID",
+    "X-Model-Passport-ID",
+    "X-Compute-Passport-ID",
+    "Preference-Applied",
     "Location",
     "Idempotent-Replayed",
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from http import HTTPStatus
@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 import flask_smorest  # type: ignore[import-untyped] # it ships no types; only this module touches it
 from flask import Flask, request
 from marshmallow import Schema
+from werkzeug.routing import Rule
 
 from shared.kernel.errors import InvalidInput
-from web.body import StrictParser, refuse_nul
+from web.body import Fields, StrictParser, refuse_nul
 from web.idempotency import belongs_to, idempotent
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -22,6 +23,11 @@ GREATEST_INTEGER = 2**53 - 1
 
 BODY_FAULTS = (409, 413, 415, 422)
 """What a POST can answer besides its own: key in use, too large, not JSON, key reused (`docs/supersets.md`)."""
+BODYLESS_FAULTS = (400, 409, 413, 422)
+"""The same of one that reads no body: malformed can only be the key."""
+
+
+_EVENTS = {"text/event-stream": {"schema": {"type": "string"}}}
 
 
 @dataclass(frozen=True)
@@ -30,12 +36,21 @@ class Guard:
 
     `admit` gets the path's parameters and names the caller, to whom an Idempotency-Key then belongs. `ready` gets them too, and
     refuses in the present state of things, once an answer kept under the key has had its chance. `scheme`: the document's name of
-    the credential.
+    the credential; `alternatives` do as well, and with `is_optional` none at all. `refusals`: the statuses that it adds.
     """
 
     scheme: str
     admit: Callable[..., str]
     ready: Callable[..., None] | None = None
+    alternatives: tuple[str, ...] = ()
+    is_optional: bool = False
+    refusals: tuple[int, ...] = ()
+
+    @property
+    def security(self) -> list[dict[str, list[str]]]:
+        """What the served document says of it."""
+        shown: list[dict[str, list[str]]] = [{name: []} for name in (self.scheme, *self.alternatives)]
+        return [*shown, {}] if self.is_optional else shown
 
 
 @dataclass(frozen=True)
@@ -47,6 +62,8 @@ class Answers:
     errors: tuple[int, ...] = (500,)
     also: dict[int, type[Schema]] | None = None
     media_type: str | None = None
+    streams: bool = False
+    """Whether the answer may come as server-sent events instead."""
 
 
 class Api(flask_smorest.Api):  # type: ignore[misc]
@@ -66,6 +83,12 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
 
     def _register_pagination_header(self) -> None:
         """Pages are in the body, as the contracts have them."""
+
+    def describe(self, rule: Rule, operation: dict[str, Any], *, method: str, tag: str, about: str) -> None:
+        """Put into the document an operation that no blueprint declares; its tag too, unless it is there."""
+        if tag not in {known["name"] for known in self.spec._tags}:  # the library keeps no public list
+            self.spec.tag({"name": tag, "description": about})
+        self.spec.path(rule=rule, operations={method.lower(): operation})
 
     def document(self) -> dict[str, Any]:
         """Return the OpenAPI document as plain values."""
@@ -91,11 +114,11 @@ class Operations(flask_smorest.Blueprint):  # type: ignore[misc]
         """Declare `GET rule` with operationId `name`; the view's docstring is its summary. `parameters` describe the path's."""
 
         def declare(view: View) -> View:
-            declared = self._declared(view, name, answers, faults=(400,) if query else ())
+            declared = self._declared(view, name, answers, faults=((400,) if query else ()) + _refusals(guard))
             if query is not None:
                 declared = _of_plain_query(self.arguments(query, location="query")(_of_countable_numbers(declared)))
             if guard is not None:
-                declared = _admitting(guard, self.doc(security=[{guard.scheme: []}])(declared))
+                declared = _admitting(guard, self.doc(security=guard.security)(declared))
             place = {"methods": ["GET"], "tags": [self.name], "parameters": parameters}
             self.add_url_rule(rule, endpoint=name, view_func=declared, **place)
             return view
@@ -103,16 +126,30 @@ class Operations(flask_smorest.Blueprint):  # type: ignore[misc]
         return declare
 
     def post(
-        self, rule: str, name: str, answers: Answers, *, body: type[Schema], guard: Guard | None = None
+        self,
+        rule: str,
+        name: str,
+        answers: Answers,
+        *,
+        body: type[Fields] | None = None,
+        guard: Guard | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Callable[[View], View]:
-        """Declare `POST rule` with operationId `name`; it honours Idempotency-Key."""
+        """Declare `POST rule` with operationId `name`; it honours Idempotency-Key. Without `body` it reads none.
+
+        `headers`: what the document says of each optional header besides.
+        """
 
         def declare(view: View) -> View:
-            declared = self.arguments(body)(self._declared(view, name, answers, faults=BODY_FAULTS))
+            faults = (BODY_FAULTS if body else BODYLESS_FAULTS) + _refusals(guard)
+            declared = self._declared(view, name, answers, faults=faults)
+            if body is not None:
+                declared = self.arguments(body, required=not body.may_be_absent)(declared)
+            declared = self.doc(**_described(headers))(declared)
             if guard is None:
                 declared = idempotent(declared)
             else:
-                declared = self.doc(security=[{guard.scheme: []}])(declared)
+                declared = self.doc(security=guard.security)(declared)
                 declared = _admitting(guard, idempotent(_when_ready(guard, declared)))
             self.add_url_rule(rule, endpoint=name, view_func=declared, methods=["POST"], tags=[self.name])
             return view
@@ -127,15 +164,19 @@ class Operations(flask_smorest.Blueprint):  # type: ignore[misc]
         answers: Answers,
         *,
         guard: Guard,
-        body: type[Schema] | None = None,
+        body: type[Fields] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Callable[[View], View]:
-        """Declare `PUT`, `PATCH` or `DELETE rule` with operationId `name`: whoever changes what is there shows a credential."""
+        """Declare `PUT`, `PATCH` or `DELETE rule` with operationId `name`: whoever changes what is there shows a credential.
+
+        `headers`: what the document says of each optional header.
+        """
 
         def declare(view: View) -> View:
-            declared = self._declared(view, name, answers, faults=(413, 415) if body else ())
+            declared = self._declared(view, name, answers, faults=((413, 415) if body else ()) + guard.refusals)
             if body is not None:
-                declared = self.arguments(body)(declared)
-            declared = self.doc(security=[{guard.scheme: []}])(declared)
+                declared = self.arguments(body, required=not body.may_be_absent)(declared)
+            declared = self.doc(security=guard.security, **_described(headers))(declared)
             self.add_url_rule(
                 rule, endpoint=name, view_func=_admitting(guard, declared), methods=[method], tags=[self.name]
             )
@@ -150,6 +191,8 @@ class Operations(flask_smorest.Blueprint):  # type: ignore[misc]
         for status, schema in (answers.also or {}).items():
             declared = self.alt_response(status, schema=schema)(declared)
         declared = self.response(answers.status, answers.schema, content_type=answers.media_type)(declared)
+        if answers.streams:
+            declared = self.doc(responses={answers.status: {"content": _EVENTS}})(declared)
         return self.doc(operationId=name)(declared)
 
 
@@ -160,6 +203,18 @@ def _admitting(guard: Guard, view: Callable[..., Any]) -> Callable[..., Any]:
         return view(*args, **parameters)
 
     return admitted
+
+
+def _described(headers: Mapping[str, str] | None) -> dict[str, Any]:
+    shown = [
+        {"in": "header", "name": name, "required": False, "schema": {"type": "string"}, "description": text}
+        for name, text in (headers or {}).items()
+    ]
+    return {"parameters": shown} if shown else {}
+
+
+def _refusals(guard: Guard | None) -> tuple[int, ...]:
+    return guard.refusals if guard else ()
 
 
 def _when_ready(guard: Guard, view: Callable[..., Any]) -> Callable[..., Any]:

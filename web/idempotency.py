@@ -6,7 +6,7 @@ a key to money, so nobody else may have it replayed.
 A claim token is not kept with an answer, but derived anew when that is said again: who reads the table can claim nothing.
 
 What makes something hands `key_claim()` to the service, which has the key name what it made: a process may then die before
-its answer is kept, and the repeated request finds the same thing.
+its answer is kept, and the repeated request finds the same thing. So it is with streams, whose chunks are kept with their run.
 """
 
 from __future__ import annotations
@@ -71,6 +71,11 @@ def keep_no_answer() -> None:
     g.keep_no_answer = True
 
 
+def tell_once(member: str) -> None:
+    """Have `member` of this answer, a secret, kept nowhere: a repetition under this request's key is told the rest."""
+    g.told_once = member
+
+
 def caller_address() -> str:
     """Return the address that this request's limits and keys count for."""
     return client_address(request, trusted_proxies=edge().container.settings.trusted_proxies)
@@ -83,6 +88,8 @@ def _answer_once(claim: Claim, call: Callable[[], Any]) -> Response:
         if getattr(error, "code", None) in _OF_THE_STATE:
             keep_no_answer()
         response = problems.answer(error)
+    if response.is_streamed:
+        return _streamed_once(claim, response)
     kept = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
     answer = Answer(response.status_code, {**_without_token(response), "headers": kept})
     try:
@@ -90,6 +97,13 @@ def _answer_once(claim: Claim, call: Callable[[], Any]) -> Response:
             response.headers[REPLAYED] = "true"
     except Unavailable as error:  # the work is done and its answer is true, whether or not we can repeat it
         log.warning("answer_not_kept", error=type(error).__name__)
+    return response
+
+
+def _streamed_once(claim: Claim, response: Response) -> Response:
+    """Leave the key with what was made under it, which keeps the stream itself: nothing of it is read here, nor kept twice."""
+    if claim.made is not None:
+        response.headers[REPLAYED] = "true"
     return response
 
 
@@ -101,9 +115,14 @@ def _replay(answer: Answer) -> Response:
 
 
 def _without_token(response: Response) -> dict[str, Any]:
-    """Return the answer's text as it is kept: without its claim token, and then with its place and whose it is."""
+    """Return the answer's text as it is kept: without its claim token, and then with its place and whose it is.
+
+    Without what is told only once, too.
+    """
     text = response.get_data(as_text=True)
     told = json.loads(text) if response.status_code == HTTPStatus.CREATED and response.is_json else {}
+    if (secret := g.get("told_once")) in told:
+        return {"text": current_app.json.dumps({name: told[name] for name in told if name != secret}) + "\n"}
     if "claimToken" not in told:
         return {"text": text}
     before, _, after = text.partition(told["claimToken"])

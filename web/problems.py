@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Any
@@ -18,6 +18,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from shared.idempotency.model import KeyReused
 from shared.kernel.errors import (
     Conflict,
+    Forbidden,
     Gone,
     IntegrityFault,
     InvalidInput,
@@ -27,6 +28,7 @@ from shared.kernel.errors import (
     TooMany,
     Unauthorized,
     Unavailable,
+    Unprocessable,
 )
 from web.context import request_id
 
@@ -46,20 +48,30 @@ class Door(StrEnum):
     """The front doors, each with an error shape of its own."""
 
     GATEWAY = "gateway"
+    OPENAI = "openai"
     VERIFICATION = "verification"
     AGENT = "agent"
 
 
-PREFIXES = {"/api/v1": Door.VERIFICATION, "/api/agents": Door.GATEWAY, "/api": Door.AGENT}
+PREFIXES = {
+    "/v1/chat/completions": Door.OPENAI,
+    "/v1/models/": Door.OPENAI,  # one model, as OpenAI's clients ask for it; the list itself is the gateway's
+    "/api/v1": Door.VERIFICATION,
+    "/api/agents": Door.GATEWAY,
+    "/api": Door.AGENT,
+}
+KNOWS_503 = frozenset({Door.GATEWAY, Door.OPENAI})
 
 CAUSES: tuple[tuple[type[LucidError], HTTPStatus], ...] = (
     (KeyReused, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (Unprocessable, HTTPStatus.UNPROCESSABLE_ENTITY),
     (InvalidInput, HTTPStatus.BAD_REQUEST),
     (NotFound, HTTPStatus.NOT_FOUND),
     (Conflict, HTTPStatus.CONFLICT),
     (Gone, HTTPStatus.GONE),
     (PaymentRequired, HTTPStatus.PAYMENT_REQUIRED),
     (Unauthorized, HTTPStatus.UNAUTHORIZED),
+    (Forbidden, HTTPStatus.FORBIDDEN),
     (TooMany, HTTPStatus.TOO_MANY_REQUESTS),
     (Unavailable, HTTPStatus.SERVICE_UNAVAILABLE),
     (NotBuilt, HTTPStatus.NOT_IMPLEMENTED),
@@ -81,6 +93,12 @@ HTTP_FAULTS: dict[int, tuple[str, str]] = {
     431: ("headers_too_large", "the header fields are too large"),
     501: ("not_implemented", "this is not built"),
 }
+OPENAI_NAMES = {
+    401: ("invalid_request_error", "invalid_api_key"),
+    403: ("permission_error", None),
+    429: ("rate_limit_error", "rate_limit_exceeded"),
+}
+"""What OpenAI calls a status: type and code; elsewhere the code is ours in lower case."""
 INTERNAL = ("internal_error", "something went wrong on our side; the request id helps to find it")
 
 
@@ -92,7 +110,7 @@ class Problem:
     code: str
     message: str
     retry_after_s: int | None = None
-    details: dict[str, str] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     sats: dict[str, int] = field(default_factory=dict)
     """How much would be needed and how much is there, where that is what the error is about."""
@@ -100,7 +118,7 @@ class Problem:
 
 def door_of(path: str) -> Door:
     """Return the door of the longest prefix that `path` lies under."""
-    found = [prefix for prefix in PREFIXES if path == prefix or path.startswith(prefix + "/")]
+    found = [prefix for prefix in PREFIXES if path == prefix or path.startswith(prefix.rstrip("/") + "/")]
     return PREFIXES[max(found, key=len)] if found else Door.GATEWAY
 
 
@@ -114,9 +132,10 @@ def problem_of(error: Exception, door: Door) -> Problem:
     return Problem(500, *INTERNAL)
 
 
-def answer(error: Exception) -> Response:
-    """Return the response for an error of the current request."""
-    return response_to(problem_of(error, door_of(request.path)))
+def answer(error: Exception, *, status: int | None = None) -> Response:
+    """Return the response for an error of the current request; `status` where the operation has one of its own for it."""
+    problem = problem_of(error, door_of(request.path))
+    return response_to(problem if status is None else replace(problem, status=status))
 
 
 def response_to(problem: Problem, *, members: dict[str, Any] | None = None) -> Response:
@@ -139,16 +158,17 @@ def register(app: Flask) -> None:
 
 def _from_tree(error: LucidError, door: Door) -> Problem:
     status = next((int(status) for kind, status in CAUSES if isinstance(error, kind)), 500)
-    if status == HTTPStatus.SERVICE_UNAVAILABLE and door is not Door.GATEWAY:
+    if status == HTTPStatus.SERVICE_UNAVAILABLE and door not in KNOWS_503:
         status = 500  # their contracts know no 503
     is_unauthorized = status == HTTPStatus.UNAUTHORIZED
     at = error.field if isinstance(error, InvalidInput) else None
+    more = error.details if isinstance(error, Unprocessable) else {}
     return Problem(
         status,
         error.code,
         error.message,
         retry_after_s=getattr(error, "retry_after_s", None),
-        details={"field": at} if at else {},
+        details={**({"field": at} if at else {}), **more},
         headers={"WWW-Authenticate": REALM} if is_unauthorized else {},
         sats=_sats(error),
     )
@@ -184,8 +204,22 @@ def _agent(problem: Problem) -> dict[str, Any]:
     return {"error": problem.message, "code": problem.code, **problem.sats, "request_id": request_id()}
 
 
+def _openai(problem: Problem) -> dict[str, Any]:
+    """Return OpenAI's error: `type` and `code` as their clients look for them, `param` as the caller wrote it."""
+    kind, code = OPENAI_NAMES.get(problem.status, ("invalid_request_error", None))
+    more = {name: value for name, value in problem.details.items() if name != "field"}
+    error = {
+        "message": problem.message,
+        "type": "server_error" if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR else kind,
+        "param": problem.details.get("field"),
+        "code": code or problem.code.lower(),
+    }
+    return {"error": {**error, "details": more} if more else error}
+
+
 SHAPES: dict[Door, Callable[[Problem], dict[str, Any]]] = {
     Door.GATEWAY: _gateway,
+    Door.OPENAI: _openai,
     Door.VERIFICATION: _verification,
     Door.AGENT: _agent,
 }

@@ -57,6 +57,9 @@ class JsonWorker(GeventWorker):  # type: ignore[misc] # gunicorn ships no types
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Stop accepting, let requests end, let idle connections go."""
+        from web.events import server_stops  # a worker has it loaded already; the master must not
+
+        server_stops.set()
         super().handle_exit(sig, frame)
         for waiting, greenlet in list(self._idle.items()):
             gevent.kill(greenlet, waiting, block=False)

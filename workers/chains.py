@@ -12,6 +12,7 @@ for nothing does nothing. Finishing a step queues the next one's row; the next l
     an invoice is given up             invoice.withdraw
     a session's request is accepted    request.evaluate → request.execute
     a free call is accepted            demo.evaluate → demo.execute
+    a run is accepted                  run.infer
     a refund or withdrawal is claimed  payout.send
     invoices are due for a look        sweep.find_due → sweep.settle → sweep.advance     (a GET's nudge starts at settle)
     a receipt was issued               log.integrate
@@ -25,7 +26,7 @@ from dataclasses import dataclass
 from celery import chain
 from celery.canvas import Signature
 
-from config.queues import ANCHOR, LLM, MONEY, PAYOUT, TICK, Queue
+from config.queues import ANCHOR, INFERENCE, LLM, MONEY, PAYOUT, TICK, Queue
 from shared.work.model import Message, StepRef
 from workers.app import CID, app
 
@@ -47,6 +48,7 @@ CHAINS: dict[str, tuple[tuple[Link, ...], ...]] = {
     "invoice": ((Link("open", MONEY),), (Link("withdraw", MONEY),)),
     "request": ((Link("evaluate", LLM), Link("execute", LLM)),),
     "demo": ((Link("evaluate", LLM), Link("execute", LLM)),),
+    "run": ((Link("infer", INFERENCE),),),
     "payout": ((Link("send", PAYOUT),),),
     "sweep": ((Link("find_due", MONEY), Link("settle", MONEY), Link("advance", MONEY)),),
     "log": ((Link("integrate", TICK),),),

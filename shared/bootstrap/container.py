@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from shared.bootstrap.gateway import GatewayParts
+from shared.bootstrap.inference import InferenceParts
 from shared.bootstrap.roles import PARTS
 
 
-class Container(GatewayParts):
+class Container(InferenceParts):
     """Every part of the product, built on first use."""
 
     def warm(self) -> None:

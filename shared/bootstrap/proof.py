@@ -51,7 +51,7 @@ class Proof(Engine):
 
         settings = self.settings
         witness = WitnessClient(settings.witness_url, settings.witness_key) if settings.witness_url else None
-        return Anchoring(self.database, witness=witness, work=self.work)
+        return Anchoring(self.database, witness=witness, work=self.work, events=self.events)
 
     @cached_property
     def reading(self) -> Reading:

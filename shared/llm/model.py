@@ -15,8 +15,9 @@ The codes are those of the inference API's `error_code`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from shared.kernel.errors import LucidError
 
@@ -46,6 +47,16 @@ class Completion:
     usage_reported: bool
     ttft_ms: int
     latency_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """One piece of an answer that is handed on as it comes. Lists and objects are OpenAI's own, as the upstream sent them."""
+
+    text: str = field(default="", repr=False)
+    tool_calls: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+    refusal: str | None = field(default=None, repr=False)
+    logprobs: Mapping[str, Any] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

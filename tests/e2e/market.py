@@ -26,6 +26,7 @@ PROCESSES = (
     "relay",
     "worker-money",
     "worker-llm",
+    "worker-inference",
     "worker-payout",
     "worker-anchor",
     "worker-tick",
@@ -44,6 +45,9 @@ QUICK = {
     "INVOICE_WAIT_S": "6",
     "PAYOUT_WAIT_S": "3",
     "MAX_UNPAID_INVOICES": "1000",
+    "ANONYMOUS_PER_MINUTE": "100000",
+    "KEY_PER_MINUTE": "100000",
+    "DISCONNECT_GRACE_S": "1",
 }
 
 

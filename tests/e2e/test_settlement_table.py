@@ -48,7 +48,8 @@ def table(_open_market: Market) -> dict[tuple[str, str], Cell]:
     """The table as it is published."""
     published = _open_market.api.get("/v1/pricing/settlement")
     assert published.status_code == httpx.codes.OK, published.text
-    return {(row["situation"], column): row[column] for row in published.json()["table"] for column in (JOB, REQUEST)}
+    rows = published.json()["table"]
+    return {(row["situation"], column): row[column] for row in rows for column in (JOB, REQUEST) if row[column]}
 
 
 def test_every_published_cell_is_brought_about_by_a_test_here(table: dict[tuple[str, str], Cell]) -> None:
@@ -65,7 +66,9 @@ def test_the_terms_beside_the_table_are_those_that_apply(market: Market) -> None
     assert terms["limits"]["max_deposit_sats"] == told["maxDepositSats"]
     assert terms["price"] == {"feeds": ["fixed"], "is_fixed": True, "max_age_s": 600}
     assert terms["refunds"]["fees_paid_by"] == "operator"
-    assert all(row["text"] and row[column]["text"] for row in terms["table"] for column in (JOB, REQUEST))
+    columns = (JOB, REQUEST, "inference")
+    assert all(row["text"] and any(row[column] for column in columns) for row in terms["table"])
+    assert all(row[column]["text"] for row in terms["table"] for column in columns if row[column])
 
 
 # -- what the codes mean

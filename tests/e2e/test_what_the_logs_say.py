@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.e2e.gateway_hand import INFERENCE, Gateway, request, unlike
 from tests.e2e.market import Market
 from tests.e2e.patience import eventually
 
@@ -107,3 +108,36 @@ def test_a_whole_life_leaves_no_id_no_invoice_and_no_secret_in_any_log(market: M
     hidden = order.id.removeprefix("job_")
     assert not [name for name, text in logs.items() if hidden in text]
     assert not [name for name, text in logs.items() if order.mark in text], "what a customer asks is his own"
+
+
+def name_everywhere(market: Market, secret: str) -> None:
+    """Put what is another's wherever a caller can."""
+    for path in (f"/v1/runs/{secret}", f"/v1/runs?before={secret}", f"/v1/receipts/{secret}", f"/{secret}"):
+        assert market.api.get(path).status_code < httpx.codes.INTERNAL_SERVER_ERROR
+    body = {secret: secret, **request("Hi.", trace_id=secret, request_id=secret, policy={secret: 1})}
+    headers = {REQUEST_ID: secret, "User-Agent": secret, "Idempotency-Key": secret, "Last-Event-ID": secret}
+    assert market.api.post(INFERENCE, json=body, headers=headers).status_code < httpx.codes.INTERNAL_SERVER_ERROR
+
+
+def test_a_run_leaves_no_input_no_key_and_no_id_in_any_log(market: Market, gateway: Gateway) -> None:
+    """Whole, failed, streamed and broken off; and with its caller's key where it does not belong."""
+    mark = unlike("What I ask is my own").replace(" ", "-")
+    for fault, stream in (("", False), ("[sim:status:500]", False), ("", True), ("[sim:disconnect:3]", True)):
+        answer = gateway.http.post(INFERENCE, json=request(f"{mark} {fault}", stream=stream))
+        gateway.require_one_end(answer.headers["X-Run-ID"])
+    run_id, key = answer.headers["X-Run-ID"], gateway.key
+    gateway.http.get(f"/v1/runs/{run_id}").raise_for_status()
+    name_everywhere(market, key)
+    logs = market.logs()
+    assert INFERENCE in logs["web"]
+    assert "run_ended" in logs["worker-inference"]
+    hidden = {"input": mark, "run id": run_id.removeprefix("run_"), "key": key.rpartition("_")[2]}
+    assert [(name, what) for name in logs for what, text in hidden.items() if text in logs[name]] == []
+
+
+@pytest.mark.xfail(strict=True, reason="the logs mask the ids of jobs, sessions and requests, not yet those of runs")
+def test_a_run_id_stays_out_of_the_logs_wherever_a_caller_puts_it(market: Market, gateway: Gateway) -> None:
+    run_id = gateway.ask().json()["run_id"]
+    name_everywhere(market, run_id)
+    hidden = run_id.removeprefix("run_")
+    assert [name for name, text in market.logs().items() if hidden in text] == []

@@ -18,7 +18,6 @@ from shared.kernel.errors import Unauthorized
 from web import problems
 from web.agent.credentials import has_credential, l402_credential
 from web.agent.l402_schemas import ChallengeSchema, L402RequestBodySchema
-from web.agent.prefer import APPLIED, prefers_async
 from web.agent.schemas import CreateJobRequestSchema, JobStatusResponseSchema
 from web.agent.session_schemas import (
     CloseSessionRequestSchema,
@@ -32,6 +31,7 @@ from web.agent.views import invoice_shown, job_status
 from web.context import container
 from web.door import Answers, Guard, Operations
 from web.idempotency import caller_address, key_claim
+from web.prefer import APPLIED, prefers_async
 
 SCHEME = "l402"
 SECURITY_SCHEME = {

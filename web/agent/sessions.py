@@ -12,7 +12,6 @@ from shared.agent.sessions.orders import require_usable
 from shared.agent.sessions.service import Admitted, require_open
 from web import problems
 from web.agent.credentials import credential
-from web.agent.prefer import APPLIED, prefers_async
 from web.agent.proof import offered_proof
 from web.agent.refunds import payout_shown
 from web.agent.session_schemas import (
@@ -33,6 +32,7 @@ from web.agent.session_views import request_status, session_created, session_sta
 from web.context import container
 from web.door import Answers, Guard, Operations
 from web.idempotency import caller_address, key_claim
+from web.prefer import APPLIED, prefers_async
 
 SCHEME = "sessionMacaroon"
 SECURITY_SCHEME = {

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from config.schedule import CLOSE_EPOCHS, EXPIRE_SESSIONS, INTEGRATE, MACAROON_ROTATE, PRUNE, RECONCILE, RESCUE, SWEEP
+from config.schedule import (
+    CLOSE_EPOCHS,
+    EXPIRE_RUNS,
+    EXPIRE_SESSIONS,
+    INTEGRATE,
+    MACAROON_ROTATE,
+    PROBE,
+    PRUNE,
+    RECONCILE,
+    RESCUE,
+    SWEEP,
+)
 from shared.db.service import Tx
 from workers.app import CANARY, app, container
 
@@ -46,6 +57,19 @@ def reconcile() -> None:
         container().reconciliation.run_unattended()
 
 
+@app.task(name=f"tick.{PROBE.name}")
+def probe_upstreams() -> None:
+    """Ask the configured upstreams how they are, and speak for them."""
+    if container().work.tick(PROBE, lambda _tx: None):
+        container().probing.probe()
+
+
+@app.task(name=f"tick.{EXPIRE_RUNS.name}")
+def expire_runs() -> None:
+    """End the runs whose time is up."""
+    container().work.tick(EXPIRE_RUNS, container().runs.expire)
+
+
 @app.task(name=f"tick.{PRUNE.name}")
 def prune() -> None:
     """Delete what nobody will ask about."""
@@ -77,3 +101,4 @@ def _prune(tx: Tx) -> None:
     container().invoices.prune(tx)
     container().idempotency.prune(tx)
     container().demos.prune(tx)
+    container().nodes.prune(tx)

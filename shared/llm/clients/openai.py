@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import httpx2
 import openai
 
 from shared.kernel.clock import Clock
-from shared.llm.clients.deadline import CallLimits, LimitedTransport
+from shared.llm.clients.deadline import AcceptsPeer, CallLimits, LimitedTransport, stopped
+from shared.llm.clients.intake import Intake
 from shared.llm.clients.reception import Reception
 from shared.llm.model import (
     ChatMessage,
     Completion,
+    Delta,
+    Partial,
     UpstreamError,
     UpstreamGarbage,
     UpstreamInterrupted,
@@ -39,19 +42,49 @@ _LONGEST_RETRY_AFTER_S = 3600
 _DETAIL_CHARS = 500
 _END = object()
 _T = TypeVar("_T")
+_Piece = TypeVar("_Piece")
+_Piece_co = TypeVar("_Piece_co", covariant=True)
+
+
+class _Receiving(Protocol[_Piece_co]):
+    """What collects chunks: a whole answer's `Reception`, or the `Intake` of one that is handed on."""
+
+    chunks: int
+    begun: bool
+
+    @property
+    def finished(self) -> bool: ...
+
+    def take(self, chunk: object, *, at_ms: int) -> _Piece_co: ...
+
+    def partial(self) -> Partial: ...
 
 
 class Upstream:
-    """One OpenAI-compatible base URL. Safe to share between threads; `close` it at the end of the process."""
+    """One OpenAI-compatible base URL. Safe to share between threads; `close` it at the end of the process.
 
-    def __init__(self, base_url: str, api_key: str, *, first_token_s: float, deadline_s: float, clock: Clock) -> None:
+    `accepts_peer` judges the address that a new connection leads to.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str,
+        *,
+        first_token_s: float,
+        deadline_s: float,
+        clock: Clock,
+        accepts_peer: AcceptsPeer | None = None,
+    ) -> None:
         self.base_url = base_url
         self._first_token_s = first_token_s
         self._deadline_s = deadline_s
         self._clock = clock
         self._api_key = api_key
         self._http = httpx2.Client(
-            transport=LimitedTransport(), timeout=httpx2.Timeout(deadline_s, connect=_CONNECT_S), follow_redirects=False
+            transport=LimitedTransport(accepts_peer),
+            timeout=httpx2.Timeout(deadline_s, connect=_CONNECT_S),
+            follow_redirects=False,
         )
         # An empty key would make an illegal header; upstreams without keys ignore what they get.
         self._client = openai.OpenAI(
@@ -94,24 +127,55 @@ class Upstream:
             self._receive(body, reception, limits, on_token)
         return reception.completion(latency_ms=limits.elapsed_ms())
 
+    def relay(
+        self,
+        body: Mapping[str, Any],
+        intake: Intake,
+        *,
+        on_delta: Callable[[Delta], None],
+        check: Callable[[], None],
+        first_token_s: float | None = None,
+        deadline_s: float | None = None,
+    ) -> None:
+        """Ask with `body` as it is, always streaming, and hand each piece on as it comes; `intake` keeps the figures.
+
+        `check` is called before each read and a few times a second while the upstream is silent; what it raises ends the call
+        and comes out, as does what `on_delta` raises. The times shorten this client's own. Raises `UpstreamError`.
+        """
+        limits = CallLimits(
+            self._clock,
+            first_token_s=min(first_token_s or self._first_token_s, self._first_token_s),
+            deadline_s=min(deadline_s or self._deadline_s, self._deadline_s),
+            check=check,
+        )
+        asked = {**body, "stream": True, "stream_options": {"include_usage": True}}
+
+        def hand_on(delta: Delta | None) -> None:
+            if delta is not None:
+                on_delta(delta)
+
+        with limits.enforced():
+            self._receive(asked, intake, limits, hand_on)
+        intake.require_complete()
+
     def _receive(
         self,
         body: dict[str, Any],
-        reception: Reception,
+        reception: _Receiving[_Piece],
         limits: CallLimits,
-        on_token: Callable[[str], None] | None,
+        on_piece: Callable[[_Piece], object] | None,
     ) -> None:
         stream = self._guarded(lambda: self._open(body), reception)
         try:
             chunks = iter(stream)
             while (chunk := self._next(chunks, reception)) is not _END:
-                text = reception.take(chunk, at_ms=limits.elapsed_ms())
+                piece = reception.take(chunk, at_ms=limits.elapsed_ms())
                 if reception.finished:
                     limits.allow_only_usage(_USAGE_GRACE_S)
                 elif reception.begun:
                     limits.allow_whole_deadline()
-                if text and on_token is not None:
-                    on_token(text)
+                if piece and on_piece is not None:
+                    on_piece(piece)
                 # Bytes that are already here never meet a socket's timeout.
                 if limits.remaining_s() <= 0:
                     if reception.finished:
@@ -126,7 +190,7 @@ class Upstream:
             "/chat/completions", cast_to=object, body=body, stream=True, stream_cls=openai.Stream[object]
         )
 
-    def _next(self, chunks: Iterator[object], reception: Reception) -> object:
+    def _next(self, chunks: Iterator[object], reception: _Receiving[_Piece]) -> object:
         try:
             return self._guarded(lambda: next(chunks, _END), reception)
         except UpstreamError:
@@ -134,13 +198,16 @@ class Upstream:
                 return _END
             raise
 
-    def _guarded(self, step: Callable[[], _T], reception: Reception) -> _T:
+    def _guarded(self, step: Callable[[], _T], reception: _Receiving[_Piece]) -> _T:
         try:
             return step()
         except (openai.OpenAIError, httpx2.HTTPError, httpx2.InvalidURL, ValueError, RecursionError) as error:
+            called_off = stopped()
+            if called_off is not None:  # the package wraps what it does not know
+                raise called_off from None
             raise self._typed(error, reception) from error
 
-    def _typed(self, error: Exception, reception: Reception) -> UpstreamError:
+    def _typed(self, error: Exception, reception: _Receiving[_Piece]) -> UpstreamError:
         partial, detail = reception.partial(), self._detail(error)
         match error:
             case openai.APITimeoutError() | httpx2.TimeoutException():

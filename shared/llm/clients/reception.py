@@ -19,6 +19,7 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _MOST_CHARS_PER_TOKEN = 64
 _SLACK_CHARS = 4096
 _NAME_CHARS = 200
+_MOST_TOKENS = 2**31 - 1
 _REASONING_FIELDS = ("reasoning_content", "reasoning")
 
 
@@ -49,7 +50,7 @@ class Reception:
         fields = self._object(chunk, "chunk")
         if isinstance(fields.get("model"), str):
             self._model = fields["model"][:_NAME_CHARS]
-        self._usage = _usage(fields.get("usage")) or self._usage
+        self._usage = read_usage(fields.get("usage")) or self._usage
         choices = fields.get("choices")
         if choices is None or choices == []:
             return ""
@@ -68,7 +69,7 @@ class Reception:
         return self._add(text, at_ms) if text else ""
 
     def _add(self, raw: str, at_ms: int) -> str:
-        text = _UNSTORABLE.sub("\ufffd", raw)
+        text = storable(raw)
         if self._ttft_ms is None:
             self._ttft_ms = at_ms
         self._pieces.append(text)
@@ -116,11 +117,16 @@ class Reception:
         return UpstreamGarbage(detail=detail, partial=self.partial())
 
 
-def _usage(raw: object) -> tuple[int, int] | None:
-    """Read a usage object. Counts that are not both positive are worth no more than none."""
+def storable(text: str) -> str:
+    """Return `text` with what no database column holds replaced."""
+    return _UNSTORABLE.sub("\ufffd", text)
+
+
+def read_usage(raw: object) -> tuple[int, int] | None:
+    """Read a usage object. Counts that are not both positive, or that no column holds, are worth no more than none."""
     if not isinstance(raw, dict):
         return None
     prompt, completion = raw.get("prompt_tokens"), raw.get("completion_tokens")
-    if type(prompt) is not int or type(completion) is not int or prompt < 1 or completion < 1:
+    if type(prompt) is not int or type(completion) is not int or min(prompt, completion) < 1:
         return None
-    return prompt, completion
+    return (prompt, completion) if max(prompt, completion) <= _MOST_TOKENS else None

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from benchmarks import agent, box, floors, log_appends, outbox, report, settlement, throughput
+from benchmarks import agent, box, floors, gateway, log_appends, outbox, report, settlement, throughput
 from benchmarks.effort import FULL, QUICK, SMOKE
 from benchmarks.ground import Ground, open_ground
 from benchmarks.report import Measured
@@ -25,6 +25,7 @@ BENCHES = {
     "settlement": settlement.measure,
     "agent": agent.measure,  # compares the books with the node's, so before throughput's peer makes invoices beside them
     "throughput": throughput.measure,
+    "gateway": gateway.measure,
     "log": log_appends.measure,
 }
 EFFORTS = {"smoke": SMOKE, "quick": QUICK, "full": FULL}
@@ -38,7 +39,7 @@ EFFORTS = {"smoke": SMOKE, "quick": QUICK, "full": FULL}
 @click.option("--only", type=click.Choice(list(BENCHES)), multiple=True, help="Only these; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def main(effort: str | None, only: tuple[str, ...], *, as_json: bool) -> None:
-    """Measure the running product against its peers and floors. The quick way, without options, takes about five minutes."""
+    """Measure the running product against its peers and floors. The quick way, without options, takes about seven minutes."""
     signal.signal(signal.SIGTERM, _interrupt)
     configure_logging(role=Role.CLI, level="WARNING")
     chosen = effort or "quick"

@@ -54,7 +54,7 @@ def processes(ground: Ground) -> dict[str, int]:
 def costs(what: str, run: Run) -> list[Figure]:
     """Return what one of them cost in processor time, in all, by side and by process."""
     ordered = sorted(run.spent_s.items(), key=lambda item: -item[1])
-    outside = sum(run.spent_s[name] for name in (*_STAND_INS, _SELF))
+    outside = sum(run.spent_s.get(name, 0.0) for name in (*_STAND_INS, _SELF))
     total = sum(run.spent_s.values())
     shares = {
         "cpu_ms": total,

@@ -24,14 +24,15 @@ PROCESSES = (
     "relay",
     "worker-money",
     "worker-llm",
+    "worker-inference",
     "worker-payout",
     "worker-anchor",
     "worker-tick",
     "invoices",
     "beat",
 )
-# One customer's address stands for many here; everything else is as it ships.
-SETTINGS = {"PORT": "0", "MAX_UNPAID_INVOICES": "1000000"}
+# One customer's address, and one key, stand for many here; everything else is as it ships.
+SETTINGS = {"PORT": "0", "MAX_UNPAID_INVOICES": "1000000", "KEY_PER_MINUTE": "1000000"}
 
 
 @dataclass(frozen=True)

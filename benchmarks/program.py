@@ -21,11 +21,20 @@ STOP_S = 10.0
 def running(
     arguments: Sequence[str], environment: Mapping[str, str], *, log: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `python -m arguments` from the checkout until the block ends; both its streams go to `log`."""
+    """Run `python -m arguments` as `running_command` does."""
+    with running_command([sys.executable, "-m", *arguments], environment, log=log) as started:
+        yield started
+
+
+@contextmanager
+def running_command(
+    command: Sequence[str], environment: Mapping[str, str], *, log: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `command` from the checkout until the block ends; both its streams go to `log`."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as sink:
         started = subprocess.Popen(
-            [sys.executable, "-m", *arguments],
+            command,
             cwd=ROOT,
             env=dict(environment),
             stdout=sink,

@@ -1,4 +1,4 @@
-"""`lucid migrate`: the release step."""
+"""`lucid migrate`: the first half of a release."""
 
 from __future__ import annotations
 

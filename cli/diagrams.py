@@ -15,6 +15,8 @@ import click
 from shared.agent.demo.model import DEMO_TRANSITIONS, DemoState
 from shared.agent.model import JOB_TRANSITIONS, JobState
 from shared.agent.sessions.model import REQUEST_TRANSITIONS, SESSION_TRANSITIONS, RequestState, SessionState
+from shared.catalog.model import PASSPORT_TRANSITIONS, PassportStatus
+from shared.inference.model import RUN_TRANSITIONS, RunState
 from shared.kernel.transitions import terminal
 from shared.lightning.model import INVOICE_TRANSITIONS, PAYOUT_TRANSITIONS, InvoiceState, PayoutState
 from shared.receipts.model import ANCHOR_TRANSITIONS, EPOCH_TRANSITIONS, AnchorState, EpochState
@@ -109,7 +111,26 @@ MACHINES = (
         "shared/work/model.py",
         StepState,
         STEP_TRANSITIONS,
-        "One row for each owner and step name. Each claim raises the fence; whoever holds an older one has lost the step.",
+        "One row for each owner and step name. Each claim raises the fence; whoever holds an older one has lost the step. What was given"
+        " up stays so, unless an operator asks for it again: an anchor that failed, by an epoch's retry.",
+        rests=frozenset({StepState.FAILED, StepState.QUARANTINED}),
+    ),
+    Machine(
+        "Inference run",
+        "shared/inference/model.py",
+        RunState,
+        RUN_TRANSITIONS,
+        "Whoever ends it leaves one receipt and one usage row. It is restarted only while nobody holds a part of its answer: a stream"
+        " whose worker is gone fails instead.",
+    ),
+    Machine(
+        "Passport",
+        "shared/catalog/model.py",
+        PassportStatus,
+        PASSPORT_TRANSITIONS,
+        "Revoked is final: nothing about the passport changes any more, and it can still be read. One that the settings name no longer"
+        " is deprecated, and restored when they do again.",
+        rests=frozenset({PassportStatus.ACTIVE, PassportStatus.DEPRECATED}),
     ),
     Machine(
         "Epoch",

@@ -17,6 +17,8 @@ from shared.agent.sessions.gauges import SessionGauges
 from shared.agent.sessions.model import SessionState
 from shared.bootstrap import Container
 from shared.db.service import Tx
+from shared.inference import gauges as inference
+from shared.inference.gauges import RunFaults, RunGauges
 from shared.ledger import gauges as ledger
 from shared.ledger.gauges import BookFaults, LedgerGauges
 from shared.ledger.model import Account
@@ -38,6 +40,7 @@ RUNNING_S = 3600.0
 UNINTEGRATED_S = 60.0
 OVERDUE_S = 600.0
 PAYOUT_S = 3600.0
+RUN_OVERDUE_S = 60.0
 ANCHOR_S = 3600.0
 RECONCILED_S = 3 * RECONCILE.period_s
 SLACK_S = 60.0
@@ -94,6 +97,43 @@ def books(container: Container) -> list[Finding]:
     with container.database.transaction() as tx:
         holders = {"jobs": agent.ended_holders(tx), "sessions": sessions.ended_holders(tx)}
         return book_findings(ledger.gauges(tx), ledger.book_faults(tx), holders)
+
+
+def runs(container: Container, *, patience_s: float) -> list[Finding]:
+    """Judge the books of runs. One that is just ending gets `patience_s`."""
+    pause, clock = threading.Event(), container.clock
+    ends_at = clock.monotonic() + patience_s
+    while True:
+        with container.database.transaction() as tx:
+            findings = run_findings(inference.gauges(tx), inference.faults(tx))
+        if not needs_a_hand(findings) or clock.monotonic() >= ends_at:
+            return findings
+        pause.wait(LOOK_AGAIN_S)
+
+
+def run_findings(gauges: RunGauges, faults: RunFaults) -> list[Finding]:
+    """Judge what stands in the rows of runs."""
+    found: list[Finding] = []
+    if faults.stranded:
+        detail = f"{faults.stranded} runs have not ended, and no step is left that would end them"
+        remedy = (
+            "see what became of their steps (SELECT * FROM steps WHERE owner_kind = 'run' AND state = 'quarantined')"
+        )
+        found.append(fault("runs", detail, remedy))
+    if faults.overdue_s > RUN_OVERDUE_S:
+        detail = f"the time of a run was up {_ago(faults.overdue_s)}, and it has not ended"
+        found.append(fault("runs", detail, "start beat, worker-tick and worker-inference: they end it"))
+    for count, what in ((faults.without_usage, "usage row"), (faults.without_receipt, "receipt")):
+        if count:
+            detail = f"{count} ended runs have no {what}, though both are written in the transaction that ends a run"
+            found.append(
+                fault("runs", detail, "keep the database as it is and compare with a backup: rows were deleted")
+            )
+    if faults.still_sealed:
+        detail = f"{faults.still_sealed} ended runs still hold their sealed input"
+        found.append(fault("runs", detail, "set their sealed_input to NULL by hand, and find out who kept it"))
+    under_way = ", ".join(f"{count} {state}" for state, count in gauges.runs.items())
+    return found or [ok("runs", f"{under_way}; every ended one has its usage and its receipt")]
 
 
 def book_findings(gauges: LedgerGauges, faults: BookFaults, ended_holders: dict[str, list[int]]) -> list[Finding]:

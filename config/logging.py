@@ -15,7 +15,7 @@ import structlog
 _correlation: ContextVar[str] = ContextVar("correlation_id", default="")
 
 _SECRETS = (
-    re.compile(r"\b(job|ses|req|clm)_[0-9a-f]{32}\b"),
+    re.compile(r"\b(job|ses|req|clm|run)_[0-9a-f]{32}\b"),
     re.compile(r"\b(lk_live|lk_test)_[0-9a-f]{8,}\b"),
     re.compile(r"(?i)\b(lnbcrt|lnbc|lntb|lntbs)[0-9]{1,12}[munp]?1[02-9ac-hj-np-z]{20,}"),
     re.compile(r"(?i)(://[^:/@\s]*:)[^@/\s]+(@)"),

@@ -18,6 +18,8 @@ from devstack.home import Home, Keys
 DEFAULT_WEB_PORT = 3001
 LOG_ORIGIN = "lucid.local/log"
 FLOWER_USER = "lucid"
+TREASURY_WALLET = "sandbox-treasury"
+"""What a payout names here; nothing is transferred."""
 SIM_MODEL = "sim-small"
 
 
@@ -76,6 +78,7 @@ def own_settings(keys: Keys) -> dict[str, str]:
         "LOG_SIGNING_KEY": keys.log_signing_key,
         "LOG_ORIGIN": LOG_ORIGIN,
         "BTC_PRICE_FEEDS": "fixed=100000",
+        "TREASURY_WALLET": TREASURY_WALLET,
         "FLOWER_USER": FLOWER_USER,
         "FLOWER_PASSWORD": keys.flower_password,
         "METRICS_TOKEN": keys.metrics_token,

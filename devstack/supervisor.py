@@ -28,6 +28,7 @@ from devstack.readiness import await_http
 
 READY_S = 120.0
 RELEASE_S = 300.0
+SYNC = "python -m cli.main catalog sync"
 _ROLES = {"beat": Role.RINGER, "invoices": Role.RINGER, "relay": Role.RINGER, "flower": Role.RINGER, "web": Role.DOOR}
 
 
@@ -129,6 +130,9 @@ class Stack:
             self._crew.run_to_end(command, timeout_s=RELEASE_S)
         self._start_application(parts, lines, is_whole=is_whole)
         foundation.await_model()
+        if plan.model and self._migrate:
+            # The release found it loading, so it has neither been registered as what it is nor found healthy.
+            self._crew.run_to_end(parts.procfile_line("catalog", SYNC, self.environment), timeout_s=RELEASE_S)
         self.endpoints = describe(self.environment, lightning=foundation.lightning)
         write_json(self.home.endpoints, self.endpoints)
 

@@ -24,8 +24,9 @@ NAMED_PACKAGES = {
     "celery": (("workers/app.py", "workers/chains.py"), ("workers",)),
     "redis": (
         ("shared/events/client.py",),
-        ("shared/events", "shared/agent/demo/client.py", "workers/relay.py", "devstack"),
+        ("shared/events", "shared/agent/demo/client.py", "shared/inference/channel.py", "workers/relay.py", "devstack"),
     ),
+    "limits": (("web/limits.py",), ("web",)),
     "psycopg": (("shared/db/service.py", "shared/db/migrations.py"), ("shared/db", "shared/work", "shared/*/store.py")),
     "grpc": (("shared/lightning/clients/lnd.py",), ("shared/lightning/clients", "devstack/lightning")),
     "openai": (("shared/llm/clients/openai.py",), ("shared/llm/clients",)),
@@ -41,6 +42,8 @@ READ_THE_ENVIRONMENT = (
     "shared/lightning/clients/stubs.py",
     # where the workers of one web process share their figures: the library's own variable, set by web/gunicorn.py
     "web/intake.py",
+    # a request's environ, not the process's: where the server shows the request's socket
+    "web/events.py",
 )
 
 

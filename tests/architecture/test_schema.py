@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from shared.access.model import Mode, Tier
 from shared.agent.demo.model import DEMO_ENDED, DEMO_TRANSITIONS, DemoState
 from shared.agent.model import ENDED, JOB_TRANSITIONS, JobState
 from shared.agent.sessions.model import REQUEST_ENDED, REQUEST_TRANSITIONS, RequestState, SessionState
+from shared.catalog.model import NodeStatus, PassportStatus, PassportType
 from shared.db.migrations import available
 from shared.db.model import Queries
+from shared.inference.model import RUN_ENDED, RUN_TRANSITIONS, CancelReason, RunState, Surface
 from shared.kernel.transitions import terminal
 from shared.ledger.model import Account, DebtReason, DebtState, ReservationState
 from shared.lightning.model import (
@@ -47,9 +50,19 @@ STORED: dict[str, type[StrEnum] | frozenset[str]] = {
     "reservations_state_known": ReservationState,
     "payouts_state_known": PayoutState,
     "demos_state_known": DemoState,
+    "passports_type_known": PassportType,
+    "passports_status_known": PassportStatus,
+    "heartbeats_status_known": NodeStatus,
+    "runs_state_known": RunState,
+    "runs_mode_known": Mode,
+    "runs_surface_known": Surface,
+    "runs_cancel_reason_known": CancelReason,
+    "usage_mode_known": Mode,
+    "api_keys_mode_known": Mode,
+    "api_keys_tier_known": Tier,
 }
 # enums of that kind that no column holds
-DERIVED = {"RefundState"}
+DERIVED = {"EpochStatus", "ExecutionMode", "RefundState"}
 FOREIGN = {NodeInvoiceState.__name__, NodePaymentState.__name__}
 STORES = [path for path in python_files("shared") if path.name == "store.py"]
 
@@ -75,9 +88,12 @@ def test_every_check_of_known_values_has_its_enum() -> None:
 
 
 def test_every_column_of_a_state_or_reason_has_a_check() -> None:
-    columns = re.findall(r"^\s+(state|reason|purpose|kind|account|target)\s+text\b[^,]*", migrated_sql(), re.MULTILINE)
+    columns = re.findall(
+        r"^\s+(state|(?:cancel_)?reason|purpose|kind|account|target)\s+text\b[^,]*", migrated_sql(), re.MULTILINE
+    )
     # entries.kind names the movement in the ledger's own words; the reason of a job, a session's request and a demo is a sentence
-    assert len(columns) == len([name for name in STORED if not name.startswith("receipt_salts")]) + 4
+    kept = [name for name in STORED if re.search(r"_(state|reason|purpose|kind|account|target)_known$", name)]
+    assert len(columns) == len(kept) + 4
 
 
 def test_every_stored_enum_is_compared() -> None:
@@ -88,7 +104,7 @@ def test_every_stored_enum_is_compared() -> None:
         for node in ast.walk(tree_of(path))
         if isinstance(node, ast.ClassDef)
         and "StrEnum" in {base.id for base in node.bases if isinstance(base, ast.Name)}
-        and re.search(r"(State|Kind|Reason|Purpose|Account)$", node.name)
+        and re.search(r"(State|Status|Type|Mode|Tier|Surface|Kind|Reason|Purpose|Account)$", node.name)
     }
     assert enums == {enum.__name__ for enum in STORED.values() if isinstance(enum, type)} | DERIVED | FOREIGN
 
@@ -98,6 +114,7 @@ def test_every_stored_enum_is_compared() -> None:
     [
         ("jobs", ENDED, terminal(JOB_TRANSITIONS, JobState)),
         ("session_requests", REQUEST_ENDED, terminal(REQUEST_TRANSITIONS, RequestState)),
+        ("runs", RUN_ENDED, terminal(RUN_TRANSITIONS, RunState)),
         ("demos", DEMO_ENDED, terminal(DEMO_TRANSITIONS, DemoState)),
     ],
 )

@@ -10,6 +10,7 @@ from functools import partial
 import httpx
 
 from config.schedule import TICKS
+from tests.campaign.run_audit import RUNS_AT_REST, RUNS_NEVER, require_true_streams
 from tests.e2e.ledger_reader import LedgerReader
 from tests.e2e.node_books import NodeBooks
 from tests.e2e.patience import eventually
@@ -34,7 +35,9 @@ AT_REST = {
         SELECT id FROM invoices WHERE state = 'open' AND next_check > now() + interval '10 min'""",
     "ticks that are put off for longer than their periods": f"""
         SELECT name FROM schedule WHERE next_run > now() + interval '1 min' AND name IN ({_QUICK_TICKS})""",  # noqa: S608 - our own names
+    **RUNS_AT_REST,
     "requests that have not ended": "SELECT id, state FROM session_requests WHERE ended_at IS NULL",
+    "runs that have not ended": "SELECT id, state FROM runs WHERE ended_at IS NULL",
     "open reservations": "SELECT id, ref FROM reservations WHERE state = 'open'",
     "payouts that have not ended": "SELECT id, state FROM payouts WHERE ended_at IS NULL",
     "steps of ended jobs that are not over": """
@@ -89,7 +92,7 @@ NEVER = {
           (SELECT to_state FROM events
             WHERE owner_kind = 'job' AND owner_id = jobs.id AND to_state IS NOT NULL ORDER BY seq DESC LIMIT 1)""",
     "event streams with gaps": """
-        SELECT owner_kind, owner_id FROM events WHERE owner_kind IN ('job', 'session', 'request', 'payout')
+        SELECT owner_kind, owner_id FROM events WHERE owner_kind IN ('job', 'session', 'request', 'payout', 'run')
          GROUP BY owner_kind, owner_id HAVING min(seq) <> 1 OR max(seq) <> count(*)""",
     "event streams that leap": """
         SELECT * FROM (SELECT owner_kind, owner_id, from_state,
@@ -120,6 +123,20 @@ NEVER = {
     "ended requests without just one receipt": """
         SELECT id FROM session_requests WHERE ended_at IS NOT NULL
            AND (SELECT count(*) FROM receipts WHERE owner_kind = 'request' AND owner_id = session_requests.id) <> 1""",
+    "ended runs without just one receipt": """
+        SELECT id FROM runs WHERE ended_at IS NOT NULL
+           AND (SELECT count(*) FROM receipts WHERE owner_kind = 'run' AND owner_id = runs.id) <> 1""",
+    "ended runs without just one usage row of the same tokens": """
+        SELECT id FROM runs WHERE ended_at IS NOT NULL
+           AND (SELECT count(*) FROM usage WHERE owner_kind = 'run' AND owner_id = runs.id
+                   AND usage.tokens_in = runs.tokens_in AND usage.tokens_out = runs.tokens_out) <> 1""",
+    "ended runs that were streamed and kept no events, or the other way round": """
+        SELECT id FROM runs
+         WHERE (ended_at IS NOT NULL AND streamed) <> EXISTS (SELECT 1 FROM run_frames WHERE run_frames.run_id = runs.id)""",
+    "runs whose row and last event differ": """
+        SELECT id FROM runs WHERE state IS DISTINCT FROM
+          (SELECT to_state FROM events
+            WHERE owner_kind = 'run' AND owner_id = runs.id AND to_state IS NOT NULL ORDER BY seq DESC LIMIT 1)""",
     "sessions whose row and last event differ": """
         SELECT sessions.id FROM sessions WHERE state IS DISTINCT FROM
           (SELECT to_state FROM events
@@ -154,6 +171,7 @@ NEVER = {
     "epochs that do not join": """
         SELECT number FROM (SELECT number, start_size, lag(end_size, 1, 0::bigint) OVER (ORDER BY number) AS before FROM epochs) AS joined
          WHERE start_size <> before""",
+    **RUNS_NEVER,
     "anchors that were given up": "SELECT id, fault FROM anchors WHERE state = 'failed'",
 }
 
@@ -179,6 +197,7 @@ class Auditor:
             what: rows for what, sql in NEVER.items() if what not in except_for and (rows := self.ledger.rows(sql))
         }
         assert wrong == {}
+        require_true_streams(self.ledger)
         with suppress(AssertionError):  # so that what follows says in what they differ
             eventually(self._is_as_the_nodes_say, what="books that are those of the nodes", within_s=SETTLE_S)
         self.nodes.require_equal(self.ledger)

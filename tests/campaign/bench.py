@@ -14,10 +14,15 @@ import httpx
 import pytest
 from celery import Celery
 
-from config.schedule import MACAROON_ROTATE, RECONCILE, Tick
+from config.schedule import MACAROON_ROTATE, PROBE, RECONCILE, Tick
+from tests.campaign.administrator import Administrator
+from tests.campaign.asker import Asker
+from tests.campaign.bookkeeper import Bookkeeper
 from tests.campaign.customer import Customer
 from tests.campaign.deaths import Deaths
 from tests.campaign.holder import Holder
+from tests.campaign.registrar import Registrar
+from tests.contract.model_lister import ModelLister
 from tests.e2e.ledger_reader import LedgerReader
 from tests.e2e.lightning_hand import LightningHand
 from tests.e2e.node_books import NodeBooks
@@ -37,6 +42,11 @@ class Bench:
     ledger: LedgerReader
     lightning: LightningHand
     nodes: NodeBooks
+    administrator: Administrator
+    bookkeeper: Bookkeeper
+    asker: Asker
+    registrar: Registrar
+    lister: ModelLister
     bought: list[str] = field(default_factory=list)
 
     def buy(self) -> dict[str, Any]:
@@ -93,6 +103,53 @@ class Bench:
         self.ledger.rows("UPDATE macaroon_generations SET created_at = created_at - interval '1 year' RETURNING number")
         self._ring(MACAROON_ROTATE, "SELECT 1 FROM macaroon_generations WHERE created_at > now() - interval '1 hour'")
         self.holder.end(session_id)
+
+    def keep_keys(self) -> None:
+        """Make an API key, exchange it, withdraw it."""
+        self.administrator.keep_keys()
+
+    def claim_and_commit(self) -> None:
+        """Claim work for a project and close the project's epoch."""
+        self.bookkeeper.claim_and_commit()
+
+    def have_anchored_again(self) -> None:
+        """Have an epoch anchored that the witness refused."""
+        self.bookkeeper.have_anchored_again(self.ledger)
+
+    def share_out(self) -> None:
+        """Calculate a payout."""
+        self.bookkeeper.share_out()
+
+    def have_a_model_asked(self) -> None:
+        """Have a run done."""
+        self.asker.ask(self.ledger)
+
+    def have_an_answer_streamed(self) -> None:
+        """Have a run streamed, broken off and read on."""
+        self.asker.listen(self.ledger)
+
+    def leave_a_stream(self) -> None:
+        """Have a run streamed, and go."""
+        self.asker.leave(self.ledger)
+
+    def cancel_a_run(self) -> None:
+        """Have a run made for nobody, and cancel it."""
+        self.asker.cancel(self.ledger)
+
+    def keep_a_node(self) -> None:
+        """Register a node, change it, speak for it, withdraw it."""
+        self.registrar.keep_a_node()
+
+    def have_nodes_asked(self) -> None:
+        """Have the configured upstreams asked how they are."""
+        since = self.ledger.one("SELECT clock_timestamp()::text")
+        self._ring(PROBE, f"SELECT 1 FROM heartbeats WHERE seen_at > '{since}'::timestamptz")  # noqa: S608 - the database's own word
+
+    def have_a_model_listed(self) -> None:
+        """Have an upstream list a model that it had not, until there is a passport of it."""
+        name = f"model-{uuid.uuid4().hex}"
+        self.lister.list(name)
+        self._ring(PROBE, f"SELECT 1 FROM passports WHERE name = '{name}' AND status = 'active'")  # noqa: S608 - our own name
 
     def have_the_books_compared(self) -> None:
         """Have the scheduled comparison with the node run."""
@@ -153,7 +210,7 @@ class Bench:
         self.customer.until(rung, what=f"a turn of {tick.name}")
 
 
-def open_bench(armed: Deaths, opened: ExitStack) -> Bench:
+def open_bench(armed: Deaths, opened: ExitStack, lister: ModelLister) -> Bench:
     """Connect a lane of the sweep to what runs; `opened` closes the connections."""
     endpoints = armed.stack.endpoints
     customer = Customer(endpoints)
@@ -166,4 +223,12 @@ def open_bench(armed: Deaths, opened: ExitStack) -> Bench:
     opened.callback(lightning.close)
     nodes = NodeBooks(endpoints)
     opened.callback(nodes.close)
-    return Bench(armed, customer, holder, ledger, lightning, nodes)
+    administrator = Administrator(endpoints)
+    opened.callback(administrator.close)
+    bookkeeper = Bookkeeper(endpoints)
+    opened.callback(bookkeeper.close)
+    asker = Asker(endpoints)
+    opened.callback(asker.close)
+    registrar = Registrar(endpoints, on_conflict=lambda key: ledger.rows(ANSWERS_LOST_KEYS_AT_ONCE, key=key))
+    opened.callback(registrar.close)
+    return Bench(armed, customer, holder, ledger, lightning, nodes, administrator, bookkeeper, asker, registrar, lister)

@@ -1,4 +1,4 @@
-"""Customers who buy one thing after the other until told to stop, each in a thread of his own: jobs, or sessions."""
+"""Customers who buy one thing after the other until told to stop, each in a thread of his own: jobs, sessions, or runs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from tests.campaign.customer import Customer
 from tests.campaign.holder import Holder
+from tests.campaign.run_caller import Held, RunCaller
 
 CUSTOMERS = 8
 PATIENCE_S = 150.0
@@ -19,11 +20,13 @@ PATIENCE_S = 150.0
 class Crowd:
     """The customers of one running stack. A context manager: they start on entry; on exit each finishes what he has begun.
 
-    `holders` of them live sessions instead of buying jobs. `claims`: whether who bought a job has its rest paid back.
+    `holders` of them live sessions instead of buying jobs, `callers` have models run. `claims`: whether who bought a job has its
+    rest paid back.
     """
 
     endpoints: dict[str, Any]
     holders: int = 0
+    callers: int = 0
     claims: bool = False
     accepted: list[str] = field(default_factory=list)
     ended: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -32,13 +35,18 @@ class Crowd:
     """Each session that was closed, and what it had left taken out."""
     paid_back: dict[str, int] = field(default_factory=dict)
     """The sats of each refund and withdrawal that was told to be paid, by payment hash."""
+    held: dict[str, Held] = field(default_factory=dict)
+    """What was told of each run."""
+    run_of_trace: dict[str, str] = field(default_factory=dict)
+    """The run of each Idempotency-Key, by the trace id of its requests."""
     refused: int = 0
     faults: list[BaseException] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __enter__(self) -> Self:
-        lives = [self._hold] * self.holders + [self._buy] * (CUSTOMERS - self.holders)
+        others = [self._hold] * self.holders + [self._call] * self.callers
+        lives = [*others, *[self._buy] * (CUSTOMERS - len(others))]
         self._threads = [threading.Thread(target=self._live, args=(life,)) for life in lives]
         for thread in self._threads:
             thread.start()
@@ -83,3 +91,13 @@ class Crowd:
                 with self._lock:
                     self.lived.append(session_id)
                     self.paid_back |= holder.paid_to_me
+
+    def _call(self) -> None:
+        with closing(RunCaller(self.endpoints, patience_s=PATIENCE_S)) as caller:
+            try:
+                while not self._stop.is_set():
+                    caller.live()
+            finally:
+                with self._lock:
+                    self.held |= caller.held
+                    self.run_of_trace |= caller.by_trace

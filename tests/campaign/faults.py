@@ -25,7 +25,7 @@ from workers.chains import CHAINS, Link
 Fault = Callable[[Arena, Random], None]
 
 PARTS = ("postgres", "valkey", "lightning", "witness", "sim-model")
-NUMBERED = {"job": "jobs", "invoice": "invoices", "request": "session_requests", "payout": "payouts"}
+NUMBERED = {"job": "jobs", "invoice": "invoices", "request": "session_requests", "payout": "payouts", "run": "runs"}
 LONGER_THAN_A_LEASE_S = float(QUICK["LEASE_S"]) + 1.5
 WORKER_START_S = 3.0
 _STORE_BACK_S = 30.0
@@ -127,12 +127,12 @@ def half_open_database(arena: Arena, _: Random) -> None:
 
 
 def ring_everything_again(arena: Arena, _: Random) -> None:
-    """Put every step that has to do with money into the outbox twice more, in random order, done or not."""
+    """Put every step that has to do with money or a run into the outbox twice more, in random order, done or not."""
     with database(arena) as connection:
         connection.execute(
             """INSERT INTO outbox (topic, payload, cid)
                SELECT owner_kind || '.' || name, jsonb_build_object('id', owner_id), cid FROM steps, generate_series(1, 2)
-                WHERE owner_kind IN ('job', 'invoice', 'request', 'payout', 'anchor') AND created_at > now() - interval '1 minute'
+                WHERE owner_kind IN ('job', 'invoice', 'request', 'payout', 'anchor', 'run') AND created_at > now() - interval '1 minute'
                 ORDER BY random() LIMIT 300"""
         )
 
@@ -173,10 +173,12 @@ KILLS: dict[str, Fault] = {
 }
 OTHERS: dict[str, Fault] = {
     "SIGTERM to the group of worker-llm": terminate_group("worker-llm"),
+    "SIGTERM to the group of worker-inference": terminate_group("worker-inference"),
     "SIGTERM to the group of worker-money": terminate_group("worker-money"),
     "SIGTERM to the group of worker-payout": terminate_group("worker-payout"),
     "SIGTERM to all groups": terminate_everything,
     "SIGSTOP worker-llm": freeze_and_relieve("worker-llm"),
+    "SIGSTOP worker-inference": freeze_and_relieve("worker-inference"),
     "SIGSTOP worker-money": freeze_and_relieve("worker-money"),
     "SIGSTOP worker-payout": freeze_and_relieve("worker-payout"),
     "SIGSTOP relay": freeze("relay"),

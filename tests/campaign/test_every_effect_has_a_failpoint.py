@@ -11,7 +11,10 @@ from tests.campaign.calls_in_code import SourceCalls, short
 NEEDS_NO_MORE_THAN_THE_COMMIT = {
     "MeteredUpstream._count": "a figure in a transaction of its own: a death around it is a death around the commit",
     "Invoices.nudge": "asks for a look at the node; if it is lost, the next GET or the sweep asks again",
+    "ApiKeys.identify": "notes that a key is in use, for people to read; the next call notes it again",
     "Payouts.accept_database": "an operator's word, given again if his command dies",
+    "Log.open_epoch": "the log's first epoch, where nothing has begun: one statement that the next caller repeats",
+    "ProjectEpochs.open": "one statement, nothing where an epoch is open: a death around it is a death around the commit",
     "Anchoring._be_patient": "counts a try, nothing depends on it",
     "Work.hold": "extends a lease in the transaction of what it allows, and that stands in a failpoint of its own",
     "Work._renew": "extends a lease; without it the lease lapses, which is what a death does",

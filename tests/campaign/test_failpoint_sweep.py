@@ -12,9 +12,12 @@ from dataclasses import dataclass
 import pytest
 
 from shared.kernel.failpoints import EFFECTS, points
+from tests.campaign.administrator import ADMIN_KEY
 from tests.campaign.audit import Auditor
 from tests.campaign.bench import Bench, open_bench
 from tests.campaign.deaths import Deaths
+from tests.campaign.run_audit import require_nothing_kept_of_sealed, require_one_run_a_key, require_told_the_truth
+from tests.contract.model_lister import ModelLister
 from tests.e2e.market import running_stack
 from tests.e2e.price_exchange import PriceExchange
 
@@ -44,7 +47,7 @@ PASSED_BY: dict[str, tuple[str, ...]] = {
     "lnd.cancel_invoice": ("worker-money",),
     "price.quote": ("worker-money",),
     "price.lock": ("worker-money",),
-    "llm.complete": ("worker-llm",),
+    "llm.complete": ("worker-llm", "worker-inference"),
     "invoice.settle": ("invoices", "worker-money"),
     "invoice.lapse": ("worker-money",),
     "lnd.decode_payreq": ("worker-payout",),
@@ -60,12 +63,33 @@ PASSED_BY: dict[str, tuple[str, ...]] = {
     "session.close": ("web",),
     "session.expire": ("worker-money",),
     "demo.create": ("web",),
+    "run.create": ("web",),
+    "run.start": ("worker-inference",),
+    "run.stream": ("worker-inference",),
+    "run.cancel": ("web",),
+    "run.leave": ("web",),
+    "run.stay": ("web",),
     "macaroon.rotate": ("worker-tick",),
+    "key.issue": ("web",),
+    "key.revoke": ("web",),
     "books.reconcile": ("worker-payout",),
     "cursor.catch_up": ("invoices",),
     "log.integrate": ("worker-tick",),
     "epoch.close": ("worker-tick",),
+    "epoch.commit": ("web",),
+    "epoch.retry": ("web",),
+    "receipt.claim": ("web",),
+    "split.record": ("web",),
     "witness.cosign": ("worker-anchor",),
+    "passport.create": ("web",),
+    "passport.change": ("web",),
+    "passport.pricing": ("web",),
+    "passport.endpoints": ("web",),
+    "passport.revoke": ("web",),
+    "node.beat": ("web",),
+    "node.probed": ("worker-tick",),
+    "catalog.probe": ("worker-tick",),
+    "catalog.register": ("worker-tick",),
     "idempotency.claim": ("web",),
     "idempotency.answer": ("web",),
 }
@@ -79,9 +103,11 @@ SETTINGS = {
     "INVOICE_WAIT_S": "3",
     "MAX_ATTEMPTS": "50",
     "PAYOUT_WAIT_S": "3",
+    "ADMIN_KEY": ADMIN_KEY,
     "DEMO_CALLS_PER_HOUR": "1000",
     "DEMO_CALLS_PER_HOUR_IN_ALL": "1000",
 }
+PASSPORT_CHANGES = ("create", "change", "pricing", "endpoints", "revoke")
 SCENES: dict[str, Callable[[Bench], object]] = {
     "job.abandon": Bench.be_refused,
     "session.abandon": Bench.be_refused_a_session,
@@ -92,7 +118,19 @@ SCENES: dict[str, Callable[[Bench], object]] = {
     **dict.fromkeys(("payout.claim", "payout.send", "lnd.decode_payreq", "lnd.send_payment"), Bench.be_paid_back),
     **dict.fromkeys(("payout.unknown", "lnd.track_payment"), Bench.be_paid_back_late),
     "demo.create": Bench.try_for_free,
+    **dict.fromkeys(("run.create", "run.start"), Bench.have_a_model_asked),
+    **dict.fromkeys(("run.stream", "run.stay"), Bench.have_an_answer_streamed),
+    "run.leave": Bench.leave_a_stream,
+    "run.cancel": Bench.cancel_a_run,
     "macaroon.rotate": Bench.have_keys_changed,
+    **dict.fromkeys(("key.issue", "key.revoke"), Bench.keep_keys),
+    **dict.fromkeys(("epoch.commit", "receipt.claim"), Bench.claim_and_commit),
+    "epoch.retry": Bench.have_anchored_again,
+    "split.record": Bench.share_out,
+    **dict.fromkeys((f"passport.{change}" for change in PASSPORT_CHANGES), Bench.keep_a_node),
+    "node.beat": Bench.keep_a_node,
+    **dict.fromkeys(("catalog.probe", "node.probed"), Bench.have_nodes_asked),
+    "catalog.register": Bench.have_a_model_listed,
     "books.reconcile": Bench.have_the_books_compared,
     "lnd.cancel_invoice": Bench.let_expire,
     "invoice.lapse": Bench.let_expire,
@@ -125,21 +163,32 @@ def planned() -> list[Death]:
 
 def scene_of(death: Death) -> Callable[[Bench], object]:
     """Return what is done while the process dies."""
+    if death.process == "worker-inference":
+        return SCENES.get(death.effect, Bench.have_an_answer_streamed)
     ordinary = Bench.be_paid_back if death.process == "worker-payout" else Bench.buy
     return SCENES.get(death.effect, ordinary)
 
 
 @pytest.fixture(scope="module")
-def armed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deaths]:
+def lister() -> Iterator[ModelLister]:
+    """An upstream whose list of models changes."""
+    upstream = ModelLister("model-0")
+    yield upstream
+    upstream.shut()
+
+
+@pytest.fixture(scope="module")
+def armed(tmp_path_factory: pytest.TempPathFactory, lister: ModelLister) -> Iterator[Deaths]:
     folder = tmp_path_factory.mktemp("failpoints")
     with PriceExchange() as exchange:  # a price that the operator names is asked of nobody
         more = {"FAILPOINTS": f"once={folder}", "BTC_PRICE_FEEDS": exchange.feeds}
+        more["UPSTREAMS"] = f"lister={lister.base_url}"
         with running_stack(tmp_path_factory.mktemp("sweep"), **SETTINGS, **more) as stack:
             yield Deaths(stack, folder)
 
 
 @pytest.fixture(scope="module")
-def swept(armed: Deaths) -> dict[Death, BaseException | None]:
+def swept(armed: Deaths, lister: ModelLister) -> dict[Death, BaseException | None]:
     """Every death with what went wrong. Processes die side by side, each of them one death after the other."""
     lanes: dict[str, list[Death]] = defaultdict(list)
     deaf: list[Death] = []
@@ -150,22 +199,22 @@ def swept(armed: Deaths) -> dict[Death, BaseException | None]:
         else:
             (refused if death.effect in WITHOUT_INVOICES else lanes[death.process]).append(death)
     found: dict[Death, BaseException | None] = {}
-    threads = [threading.Thread(target=_sweep, args=(armed, deaths, found)) for deaths in lanes.values()]
+    threads = [threading.Thread(target=_sweep, args=(armed, lister, deaths, found)) for deaths in lanes.values()]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    _sweep(armed, refused, found)
+    _sweep(armed, lister, refused, found)
     listener = armed.stack.process("invoices")
     listener.stop()
-    _sweep(armed, deaf, found)
+    _sweep(armed, lister, deaf, found)
     listener.start()
     return found
 
 
-def _sweep(armed: Deaths, deaths: list[Death], found: dict[Death, BaseException | None]) -> None:
+def _sweep(armed: Deaths, lister: ModelLister, deaths: list[Death], found: dict[Death, BaseException | None]) -> None:
     with ExitStack() as opened:
-        bench = open_bench(armed, opened)
+        bench = open_bench(armed, opened, lister)
         for death in deaths:
             try:
                 _die(bench, death)
@@ -183,6 +232,8 @@ def _die(bench: Bench, death: Death) -> None:
     auditor = Auditor(bench.ledger, bench.nodes)
     for job_id in bench.bought[-1:]:
         auditor.require_done_once(job_id)
+    require_told_the_truth(bench.ledger, bench.asker.caller.held)
+    require_one_run_a_key(bench.ledger, bench.asker.caller.by_trace)
 
 
 def _forget_the_place(bench: Bench) -> None:
@@ -205,15 +256,17 @@ def test_a_death_here_loses_and_doubles_nothing(swept: dict[Death, BaseException
 
 
 def test_after_all_these_deaths_the_books_are_true_and_nothing_is_left_to_do(
-    swept: dict[Death, BaseException | None], armed: Deaths
+    swept: dict[Death, BaseException | None], armed: Deaths, lister: ModelLister
 ) -> None:
     with ExitStack() as opened:
-        bench = open_bench(armed, opened)
+        bench = open_bench(armed, opened, lister)
         auditor = Auditor(bench.ledger, bench.nodes)
         auditor.require_rest()
         auditor.require_truth()
+        require_nothing_kept_of_sealed(bench.ledger)
         assert bench.ledger.rows("SELECT differences FROM reconciliations WHERE differences <> '[]'") == []
+        runs = bench.ledger.one("SELECT count(*) FROM runs")
         births = sum(process.births for process in armed.stack.processes.values())
         print(
-            f"\nfailpoint sweep: {len(swept)} deaths, {bench.ledger.counts()['jobs']} jobs, {births} starts of processes"
+            f"\nfailpoint sweep: {len(swept)} deaths, {bench.ledger.counts()['jobs']} jobs, {runs} runs, {births} starts of processes"
         )

@@ -14,9 +14,11 @@ from random import Random
 
 import pytest
 
+from tests.campaign.administrator import ADMIN_KEY
 from tests.campaign.arena import Arena, running_arena
 from tests.campaign.crowd import Crowd
 from tests.campaign.faults import FAULTS, KILLS
+from tests.campaign.run_audit import require_nothing_kept_of_sealed, require_one_run_a_key, require_told_the_truth
 
 IS_SOAK = bool(os.environ.get("LUCID_SOAK"))
 SEED = int(os.environ.get("LUCID_SEED", "20261122"))
@@ -24,8 +26,9 @@ FULL_KILLS = int(os.environ.get("LUCID_KILLS", "1000"))
 ROUNDS_OF_A_SAMPLE = 3
 FAULTS_OF_A_SOAK_ROUND = 14
 HOLDERS = 3
+CALLERS = 2
 # A part that never gets ten quiet seconds is started ever later by its supervisor; attempts are not what is measured here.
-SETTINGS = {"MAX_ATTEMPTS": "100"}
+SETTINGS = {"MAX_ATTEMPTS": "100", "ADMIN_KEY": ADMIN_KEY}
 
 
 @dataclass
@@ -37,6 +40,8 @@ class Tally:
     jobs: int = 0
     sessions: int = 0
     paid_back: dict[str, int] = field(default_factory=dict)
+    runs: Counter[str] = field(default_factory=Counter)
+    """Runs by how they ended."""
     refused: int = 0
     taken_over: int = 0
     """Steps that were claimed more than once: somebody died or froze over them."""
@@ -51,6 +56,7 @@ class Tally:
             f"kill campaign: seed {SEED}, {self.rounds} rounds, {self.faults.total()} faults of {len(self.faults)} kinds, "
             f"{self.kills} of them kills; {self.jobs} jobs accepted and complete, {self.sessions} sessions lived to their end, "
             f"{len(self.paid_back)} refunds and withdrawals paid once; "
+            f"{self.runs.total()} runs told of ({', '.join(f'{count} {end}' for end, count in sorted(self.runs.items()))}); "
             f"{self.taken_over} steps taken over; {self.refused} creations refused"
         )
 
@@ -89,7 +95,7 @@ def play(arena: Arena, faults: list[str], random: Random, tally: Tally) -> None:
     """One round: customers, faults among them, quiet, and the books."""
     pause = threading.Event()
     arena.slow_the_model()
-    with Crowd(arena.endpoints, holders=HOLDERS, claims=True) as crowd:
+    with Crowd(arena.endpoints, holders=HOLDERS, callers=CALLERS, claims=True) as crowd:
         for name in faults:
             pause.wait(random.uniform(0.3, 1.5))
             FAULTS[name](arena, random)
@@ -101,6 +107,7 @@ def play(arena: Arena, faults: list[str], random: Random, tally: Tally) -> None:
     tally.sessions += len(crowd.lived)
     tally.paid_back |= crowd.paid_back
     tally.refused += crowd.refused
+    tally.runs.update(told.end for told in crowd.held.values())
     assert crowd.faults == [], f"after {faults}"
     assert set(crowd.ended) == set(crowd.accepted)
     assert {shown["state"] for shown in crowd.ended.values()} == {"complete"}, f"after {faults}"
@@ -108,6 +115,9 @@ def play(arena: Arena, faults: list[str], random: Random, tally: Tally) -> None:
         auditor.require_rest()
         auditor.require_truth()
         auditor.require_paid_back(tally.paid_back)
+        require_told_the_truth(auditor.ledger, crowd.held)
+        require_one_run_a_key(auditor.ledger, crowd.run_of_trace)
+        require_nothing_kept_of_sealed(auditor.ledger)
         for job_id in crowd.accepted:
             auditor.require_done_once(job_id)
         tally.taken_over = auditor.ledger.one("SELECT count(*) FROM steps WHERE fence > 1")

@@ -16,15 +16,19 @@ from config.settings import Settings
 from devstack.supervisor import Stack
 from shared.bootstrap import Container, Role, build
 from web.app import create_app
+from web.limits import limits_of
 
 ROOT = Path(__file__).resolve().parents[2]
-PROCESSES = ("web", "relay", "worker-money")
+PROCESSES = ("web", "relay", "worker-money", "worker-llm", "worker-inference")
+ADMIN_KEY = "the admin key of the contract tests"
+ACCESS = {"ADMIN_KEY": ADMIN_KEY, "ANONYMOUS_PER_MINUTE": "100000", "KEY_PER_MINUTE": "100000"}
+"""Every test calls from the same few addresses; those of the limits set limits of their own."""
 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    environment = {**kept, "PORT": "0", "MAX_UNPAID_INVOICES": "1000"}
+    environment = {**kept, "PORT": "0", "MAX_UNPAID_INVOICES": "1000", **ACCESS}
     running = Stack(tmp_path_factory.mktemp("contract"), environment, real_model=False, processes=PROCESSES)
     with running:
         yield running
@@ -35,12 +39,14 @@ def container(stack: Stack) -> Iterator[Container]:
     built = build(Settings.load(stack.environment), Role.WEB)
     yield built
     built.database.close()
-    built.bus._client.close()  # a process of ours ends with its bus; a test has to close it
+    built.bus.close()  # a process of ours ends with its bus; a test has to close it
 
 
 @pytest.fixture(scope="session")
-def app(container: Container) -> Flask:
-    return create_app(container)
+def app(container: Container) -> Iterator[Flask]:
+    application = create_app(container)
+    yield application
+    limits_of(application).close()
 
 
 @pytest.fixture

@@ -182,6 +182,9 @@ def check_error(reply: Reply, door: Door) -> None:
             assert body["success"] is False
             assert isinstance(body["message"], str)
             assert body["error"] == body["error_code"] == body["error_code"].upper()
+        case Door.OPENAI:
+            assert set(body["error"]) >= {"message", "type", "param", "code"}
+            assert isinstance(body["error"]["message"], str)
         case Door.VERIFICATION:
             assert set(body["error"]) == {"code", "message"}
         case Door.AGENT:

@@ -15,7 +15,7 @@ from shared.kernel import errors
 from web.address import client_address
 from web.cors import Cors
 from web.exact_json import encode
-from web.problems import CAUSES, Door, NotBuilt, door_of, problem_of
+from web.problems import CAUSES, KNOWS_503, Door, NotBuilt, door_of, problem_of
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -73,6 +73,11 @@ def test_only_what_trusted_proxies_wrote_counts(forwarded: str, proxies: int, ad
     ("path", "door"),
     [
         ("/v1/runs", Door.GATEWAY),
+        ("/v1/chat", Door.GATEWAY),
+        ("/v1/chat/completions", Door.OPENAI),
+        ("/v1/chat/completions/x", Door.OPENAI),
+        ("/v1/models", Door.GATEWAY),
+        ("/v1/models/x", Door.OPENAI),
         ("/", Door.GATEWAY),
         ("/apiary", Door.GATEWAY),
         ("/api", Door.AGENT),
@@ -111,7 +116,7 @@ def test_every_error_of_the_tree_has_a_status_in_every_door(kind: type[errors.Lu
     assert is_mapped or issubclass(kind, errors.IntegrityFault)
     assert (problem.message == "why") is is_mapped
     if issubclass(kind, errors.Unavailable):
-        assert (problem.status, problem.retry_after_s) == (503 if door is Door.GATEWAY else 500, 7)
+        assert (problem.status, problem.retry_after_s) == (503 if door in KNOWS_503 else 500, 7)
     if kind is errors.PaymentRequired:
         assert (problem.status, problem.sats) == (402, {"requiredSats": 40, "availableSats": 7})
 

@@ -55,7 +55,9 @@ def receipt_ids(container: Container) -> list[str]:
         anchors = [row["id"] for row in tx.all("SELECT id FROM anchors WHERE state = 'intended'")]
     with WitnessClient(container.settings.witness_url, container.settings.witness_key) as witness:
         for anchor_id in anchors:
-            Anchoring(container.database, witness=witness, work=container.work).submit(anchor_id)
+            Anchoring(container.database, witness=witness, work=container.work, events=container.events).submit(
+                anchor_id
+            )
     ids.append(issue(container, COUNT))
     container.log.integrate()
     return ids
@@ -209,12 +211,6 @@ def test_an_epochs_anchor_is_checked_anew_and_is_no_chain_transaction(
     unknown = get("lucid_verify_epoch", f"/v1/epochs/epoch_{'0' * 32}/verify")
     assert (unknown["valid"], unknown["error"]) == (False, "epoch not found")
     assert get("lucid_get_anchoring_health", "/v1/anchoring/health")["mock_mode"] is False
-
-
-def test_epochs_of_a_project_are_not_pretended(client: FlaskClient) -> None:
-    for path in ("/v1/epochs?project_id=p", "/v1/epochs/current?project_id=p"):
-        answer = client.get(path)
-        assert (answer.status_code, answer.get_json()["error_code"]) == (501, "NOT_IMPLEMENTED")
 
 
 def test_health_conforms_and_says_that_the_price_is_fixed(get: Callable[[str, str], Any], client: FlaskClient) -> None:

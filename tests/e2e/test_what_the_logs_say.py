@@ -135,7 +135,6 @@ def test_a_run_leaves_no_input_no_key_and_no_id_in_any_log(market: Market, gatew
     assert [(name, what) for name in logs for what, text in hidden.items() if text in logs[name]] == []
 
 
-@pytest.mark.xfail(strict=True, reason="the logs mask the ids of jobs, sessions and requests, not yet those of runs")
 def test_a_run_id_stays_out_of_the_logs_wherever_a_caller_puts_it(market: Market, gateway: Gateway) -> None:
     run_id = gateway.ask().json()["run_id"]
     name_everywhere(market, run_id)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 METHODS = ("get", "post", "put", "patch", "delete")
+STATED: tuple[str, ...] = ("openapi", "info", "servers", "tags", "security")
+NOT_BUILT = "501"
 IDEMPOTENCY_KEY = {
     "in": "header",
     "name": "Idempotency-Key",
@@ -31,9 +33,15 @@ class Operation:
     method: str
     path: str
     name: str
+    tag: str
     summary: str
     description: str
     statuses: tuple[str, ...]
+
+    @property
+    def is_built(self) -> bool:
+        """Tell whether it does anything but say that it is not built."""
+        return self.statuses != (NOT_BUILT,)
 
 
 def served_document(document: dict[str, Any], *, base: str) -> dict[str, Any]:
@@ -45,7 +53,7 @@ def served_document(document: dict[str, Any], *, base: str) -> dict[str, Any]:
                 _complete(method, item[method])
         _plain_parameters(item.get("parameters", []))
         paths[path.removeprefix(base)] = item
-    first = {name: document[name] for name in ("openapi", "info", "servers", "tags")}
+    first = {name: document[name] for name in STATED if name in document}
     return {**first, "paths": paths, "components": document.get("components", {})}
 
 
@@ -56,6 +64,7 @@ def operations_of(document: dict[str, Any], *, base: str) -> list[Operation]:
             method=method.upper(),
             path=base + path,
             name=item[method]["operationId"],
+            tag=item[method]["tags"][0],
             summary=item[method].get("summary", ""),
             description=item[method].get("description", ""),
             statuses=tuple(item[method]["responses"]),
@@ -68,7 +77,7 @@ def operations_of(document: dict[str, Any], *, base: str) -> list[Operation]:
 
 def _complete(method: str, operation: dict[str, Any]) -> None:
     _plain_parameters(operation.get("parameters", []))
-    if method == "post":
+    if method == "post" and tuple(operation["responses"]) != (NOT_BUILT,):
         operation.setdefault("parameters", []).append(IDEMPOTENCY_KEY)
 
 

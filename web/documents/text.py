@@ -20,6 +20,16 @@ HEAD = """\
 3. Pay workInvoice.paymentRequest. GET /api/jobs/{jobId} until state is complete, or failed.
 4. result is the answer, costLedger the account, receiptId the proof: GET /v1/receipts/{receiptId}/bundle, then `lucid verify`.
 
+## Run a model, with a receipt
+
+1. GET /v1/models: what there is. An OpenAI client with base URL /v1 works unchanged; POST /v1/chat/completions.
+2. POST /v1/run/inference with {"model": "...", "prompt": "..."}: text, figures and receipt_id. With "stream": true: server-sent events.
+   "policy" says where it may run, how long it may take, what it may cost; where nothing fits, 422 says why.
+3. Authorization: Bearer lk_live_... or lk_test_...; without one where the operator allows it.
+4. GET /v1/receipts/{receipt_id}/bundle, then `lucid verify`.
+
+## For both
+
 Send an Idempotency-Key with POST: a repeated request gets the first answer. Retry-After says when to come back.
 Amounts are whole sats; dollars are exact decimal JSON numbers.
 """
@@ -29,9 +39,9 @@ def llms_text(documents: Mapping[Served, dict[str, Any]]) -> str:
     """Return the text: how to buy a job, then every operation of every document."""
     parts = [HEAD]
     for served, document in documents.items():
-        lines = [
-            f"- {operation.method} {operation.path}: {operation.summary}"
-            for operation in operations_of(document, base=served.base)
-        ]
+        found = operations_of(document, base=served.base)
+        lines = [f"- {one.method} {one.path}: {one.summary}" for one in found if one.is_built]
+        if missing := sum(not one.is_built for one in found):
+            lines += ["", f"{missing} more of its contract answer 501, each with the reason: {served.path} has them."]
         parts.append(f"## {served.name.capitalize()} (OpenAPI: {served.path})\n\n" + "\n".join(lines) + "\n")
     return "\n".join(parts)

@@ -4,9 +4,26 @@ from __future__ import annotations
 
 from flask import Flask
 
+from web import limits
+from web.auth import BEARER, SECURITY_SCHEMES
 from web.context import edge_of
 from web.door import Api
-from web.gateway import epochs, health, log, metrics, not_built, pricing, receipts
+from web.gateway import (
+    admin,
+    chat,
+    commits,
+    compute,
+    health,
+    log,
+    match,
+    metrics,
+    models,
+    not_built,
+    payouts,
+    pricing,
+    receipts,
+    runs,
+)
 from web.gateway.schemas import ErrorResponseSchema
 from web.unbuilt import refuse_all
 
@@ -14,7 +31,8 @@ OPTIONS = {
     "title": "LucidLayer API",
     "version": "1.0.0",
     "info": {
-        "description": "Receipts, the log, epochs and health. What is not built answers 501 and stands in docs/not-built.md."
+        "description": "Inference under a policy with a receipt for every run; models and nodes, what they would match, who is paid; "
+        "receipts, the log, epochs and health. What is not built stands here with 501 and the reason."
     },
     "servers": [
         {"url": "http://localhost:3001", "description": "Self-hosted, default port"},
@@ -28,15 +46,18 @@ OPTIONS = {
             "description": "The contract's managed service, not operated by this project",
         },
     ],
+    "components": {"securitySchemes": SECURITY_SCHEMES},
+    "security": [{BEARER: []}, {}],
 }
 
 
 def register(app: Flask) -> Api:
     """Open the door; return its document."""
+    limits.register(app)
     api = Api(app, prefix="GATEWAY", error_schema=ErrorResponseSchema, options=OPTIONS)
     health.register(app, edge_of(app).container.clock)
-    for room in (health, receipts, log, epochs, pricing):
+    for room in (health, receipts, log, commits, pricing, payouts, admin, models, compute, match, chat, runs):
         api.register_blueprint(room.operations)
     metrics.register(app)
-    refuse_all(app, not_built.NOT_BUILT, reason=not_built.REASON)
+    refuse_all(app, api, not_built.UNBUILT)
     return api

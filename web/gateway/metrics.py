@@ -16,11 +16,17 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.registry import Collector
 
 from config.queues import ANCHOR, LLM, MONEY, PAYOUT, QUEUES, TICK, Queue
+from shared.access import gauges as access
+from shared.access.gauges import KeyGauges
 from shared.agent import gauges as agent
 from shared.agent.gauges import LATENCY_BOUNDS_MS, UNBOUNDED_MS, ModelGauge
 from shared.agent.reconciliation import LastReconciled, last_reconciled
 from shared.agent.sessions import gauges as sessions
 from shared.agent.sessions.gauges import SessionGauges
+from shared.catalog import gauges as catalog
+from shared.catalog.gauges import CatalogGauges
+from shared.inference import gauges as inference
+from shared.inference.gauges import RunGauges
 from shared.kernel.errors import Unauthorized, Unavailable
 from shared.ledger import gauges as ledger
 from shared.ledger.gauges import LedgerGauges
@@ -105,6 +111,9 @@ def _figures() -> list[Metric]:
                 *_books(ledger.gauges(tx)),
                 *_proofs(receipts.gauges(tx)),
                 *_sessions(sessions.gauges(tx)),
+                *_runs(inference.gauges(tx)),
+                *_catalog(catalog.gauges(tx)),
+                *_keys(access.gauges(tx)),
                 *_models(agent.gauges(tx)),
                 *_reconciled(last_reconciled(tx)),
             ]
@@ -231,6 +240,45 @@ def _books(read: LedgerGauges) -> Iterator[Metric]:
         "lucid_reservation_overdue_seconds",
         "Time since the oldest open reservation should have ended.",
         [((), read.reservation_overdue_s)],
+    )
+
+
+def _runs(read: RunGauges) -> Iterator[Metric]:
+    yield _gauge(
+        "lucid_runs",
+        "Inference runs under way.",
+        [((state,), count) for state, count in read.runs.items()],
+        labels=("state",),
+    )
+    yield _gauge(
+        "lucid_run_age_seconds",
+        "Age of the oldest of them.",
+        [((state,), age_s) for state, age_s in read.oldest_s.items()],
+        labels=("state",),
+    )
+
+
+def _keys(read: KeyGauges) -> Iterator[Metric]:
+    yield _gauge(
+        "lucid_api_keys",
+        "API keys that are valid.",
+        [((mode, tier), count) for (mode, tier), count in read.keys.items()],
+        labels=("mode", "tier"),
+    )
+
+
+def _catalog(read: CatalogGauges) -> Iterator[Metric]:
+    yield _gauge(
+        "lucid_nodes",
+        "Active nodes by what they last said; unknown where that is older than 30 seconds.",
+        [((status, str(simulated).lower()), count) for (status, simulated), count in read.nodes.items()],
+        labels=("status", "simulated"),
+    )
+    yield _gauge(
+        "lucid_passports",
+        "Passports of all tenants.",
+        [((type_, status), count) for (type_, status), count in read.passports.items()],
+        labels=("type", "status"),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from shared.agent.refunds import LEAST_LIFE_S
 from shared.agent.sessions.model import LEAST_SATS, MOST_SATS
-from shared.agent.settlement_table import NOTES, TABLE, Cell, TableRow
+from shared.agent.settlement_table import NOTES, TABLE, Cell, RunCell, TableRow
 from shared.kernel.money import whole_sats
 from shared.lightning.payouts import fee_limit_msat
 from web.context import container
@@ -37,7 +37,11 @@ def get_settlement_table() -> dict[str, Any]:
 
 
 def _row(row: TableRow) -> dict[str, Any]:
-    cells = {"job": _cell(row.job), "session_request": _cell(row.session_request)}
+    cells = {
+        "job": _cell(row.job) if row.job else None,
+        "session_request": _cell(row.session_request) if row.session_request else None,
+        "inference": _run_cell(row.inference) if row.inference else None,
+    }
     return {"situation": str(row.situation), "text": row.text, **cells}
 
 
@@ -48,6 +52,10 @@ def _cell(cell: Cell) -> dict[str, str]:
         "owed_back": str(cell.owed_back),
         "text": cell.text,
     }
+
+
+def _run_cell(cell: RunCell) -> dict[str, str | None]:
+    return {"ends_as": cell.ends_as, "outcome": cell.outcome, "counted": str(cell.counted), "text": cell.text}
 
 
 def _rates() -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import fields, validate
 
-from shared.agent.settlement_table import Charged, OwedBack, Situation
+from shared.agent.settlement_table import Charged, Counted, OwedBack, Situation
 from web.body import Fields
 
 
@@ -17,13 +17,23 @@ class SettlementCellSchema(Fields):
     text = fields.String(required=True)
 
 
+class SettlementRunCellSchema(Fields):
+    """One outcome of an inference run: its state (or `not_created`), what its usage row says and counts. Its receipt says the same."""
+
+    ends_as = fields.String(required=True)
+    outcome = fields.String(required=True, allow_none=True, metadata={"description": "Null where there is no run."})
+    counted = fields.String(required=True, validate=validate.OneOf([str(code) for code in Counted]))
+    text = fields.String(required=True)
+
+
 class SettlementRowSchema(Fields):
-    """One situation, for a job and for a request on a session's balance."""
+    """One situation, for a job, for a request on a session's balance, for an inference run; null where it cannot come about."""
 
     situation = fields.String(required=True, validate=validate.OneOf([str(code) for code in Situation]))
     text = fields.String(required=True)
-    job = fields.Nested(SettlementCellSchema, required=True)
-    session_request = fields.Nested(SettlementCellSchema, required=True)
+    job = fields.Nested(SettlementCellSchema, required=True, allow_none=True)
+    session_request = fields.Nested(SettlementCellSchema, required=True, allow_none=True)
+    inference = fields.Nested(SettlementRunCellSchema, required=True, allow_none=True)
 
 
 class RatesSchema(Fields):

@@ -47,6 +47,17 @@ class ReceiptSchema(Fields):
     signer_pubkey = fields.String(required=True)
     signer_type = fields.String(required=True, validate=validate.OneOf(["orchestrator", "compute", "worker"]))
     _mmr_leaf_index = fields.Integer()
+    trace_id = fields.String()
+    image_hash = fields.String()
+    model_hash = fields.String()
+    attestation = fields.Dict()
+    execution_mode = fields.String()
+    node_id = fields.String()
+    runtime_hash = fields.String()
+    gpu_fingerprint = fields.String()
+    assurance = fields.String(
+        metadata={"description": "`signed`: we saw the work; `claimed`: a caller's word, signed as such."}
+    )
     receipt_id = fields.String()
     kind = fields.String()
     signer_kid = fields.String()
@@ -151,6 +162,9 @@ class ReceiptHashVerificationSchema(Fields):
     signature_valid = fields.Boolean()
     signer_pubkey = fields.String()
     signer_type = fields.String()
+    execution_mode = fields.String()
+    runtime_hash = fields.String()
+    gpu_fingerprint = fields.String()
     inclusion_proof = fields.Nested(InclusionProofSchema, allow_none=True)
     inclusion_valid = fields.Boolean()
     epoch = fields.Nested(VerifiedEpochSchema, allow_none=True)
@@ -197,9 +211,13 @@ class CheckpointSchema(Fields):
 
 
 class EpochSchema(Fields):
-    """An epoch: receipts `start_leaf_index` to `end_leaf_index`, both included. Times in Unix seconds."""
+    """An epoch: receipts `start_leaf_index` to `end_leaf_index`, both included. Times in Unix seconds.
+
+    A project's epoch is a view of these: `leaf_count` of them are the project's, and `epoch_index` counts its epochs.
+    """
 
     epoch_id = fields.String(required=True)
+    project_id = fields.String()
     mmr_root = fields.String(required=True)
     leaf_count = fields.Integer(required=True)
     created_at = fields.Integer(required=True)
@@ -212,6 +230,8 @@ class EpochSchema(Fields):
     tree_size = fields.Integer(
         metadata={"description": "The log size at which the epoch ends, which is what is anchored."}
     )
+    agent_passport_id = fields.String()
+    retry_count = fields.Integer()
     anchors = fields.List(fields.Nested(AnchorTargetSchema))
 
 
@@ -275,6 +295,11 @@ class EpochFiguresSchema(Fields):
     by_status = fields.Nested(EpochCountsSchema)
     avg_receipts_per_epoch = fields.Decimal()
     last_anchor_time = fields.Integer()
+    open_epochs = fields.Integer()
+    anchoring_epochs = fields.Integer()
+    anchored_epochs = fields.Integer()
+    failed_epochs = fields.Integer()
+    total_receipts_anchored = fields.Integer()
 
 
 class EpochStatsResponseSchema(Fields):
@@ -311,6 +336,8 @@ class AnchoringHealthSchema(Fields):
     success = fields.Boolean(required=True)
     connected = fields.Boolean(required=True)
     network = fields.String()
+    authority = fields.String(metadata={"description": "The pinned key of who vouches: a witness's verifier key."})
+    authority_configured = fields.Boolean()
     mock_mode = fields.Boolean()
     error = fields.String()
     targets = fields.List(fields.String())

@@ -27,7 +27,7 @@ TOKENS = 16
 _POLL_S = 0.5
 _ROWS = """
 SELECT r.id, r.run_id, extract(epoch FROM r.created_at)::float8 AS placed_at, extract(epoch FROM s.started_at)::float8 AS claimed_at,
-       extract(epoch FROM r.started_at)::float8 AS begun_at, r.ttft_ms / 1000.0::float8 AS upstream_s,
+       r.ttft_ms / 1000.0::float8 AS upstream_s,
        extract(epoch FROM r.streaming_since)::float8 AS noted_at, extract(epoch FROM r.ended_at)::float8 AS ending_at
   FROM runs AS r JOIN steps AS s ON s.owner_kind = 'run' AND s.owner_id = r.id AND s.name = 'infer'
  WHERE r.run_id = ANY(%(run_ids)s)
@@ -49,13 +49,12 @@ _STAGES = (
     ("sent", "placed", "sent → read, key, limits, catalogue, match → placing begins"),
     ("placed", "committed", "placing: run, event, step, outbox row → committed, relay nudged"),
     ("committed", "received", "relay → broker → worker"),
-    ("received", "claimed", "message received → step claimed"),
-    ("claimed", "begun", "claim committed → run taken up"),
-    ("begun", "first_token", "upstream asked → its first token"),
+    ("received", "claimed", "message received → step claimed, run taken up"),
+    ("claimed", "first_token", "committed → upstream asked → its first token"),
     ("first_token", "noted", "first token → streaming noted"),
     ("noted", "published", "noting committed → first event on the channel"),
     ("published", "heard", "channel → web → first byte at the caller"),
-    ("heard", "ending", "first byte → finishing begins: the rest of the answer"),
+    ("noted", "ending", "streaming noted → finishing begins: the rest of the answer, meanwhile"),
     ("ending", "done", "finishing: row, usage, receipt, frames → last byte at the caller"),
     ("sent", "done", "all of it"),
 )
@@ -93,7 +92,6 @@ def _passages(ground: Ground, heard: list[Heard], worker: WorkerEvents, ear: Ear
                 "committed": committed,
                 "received": received,
                 "claimed": row["claimed_at"],
-                "begun": row["begun_at"],
                 "first_token": row["placed_at"] + row["upstream_s"],
                 "noted": row["noted_at"],
                 "published": published,

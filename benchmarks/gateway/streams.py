@@ -20,6 +20,7 @@ TOKENS = 32
 PACED_AT_ONCE = 300
 PACE_S = 0.1
 _ROUNDS = 2
+_SHORTEST_WHILE_S = 1.0
 
 
 @dataclass
@@ -29,6 +30,8 @@ class Streams:
     runs: list[Run] = field(default_factory=list)
     first_s: list[float] = field(default_factory=list)
     gaps_s: list[float] = field(default_factory=list)
+    while_all_ran: list[float] = field(default_factory=list)
+    """Tokens a second while every stream of a round was under way, where there was such a time."""
     refused: int = 0
     """How often a caller was told to come later, and did; his first token counts from his first try."""
 
@@ -44,6 +47,7 @@ class Streams:
             Figure(f"{what}: tokens", {"per_s": run.per_s, "told_to_come_later": self.refused}, run.count),
             latency("  first token", self.first_s),
             latency("  from one token to the next", self.gaps_s),
+            *(Figure("  tokens, while all of them ran", {"per_s": each}, 1) for each in self.while_all_ran),
         ]
 
 
@@ -74,11 +78,16 @@ class AllStreams:
         ours, peers = self.of[self.field.ours.name], [self.of[peer.name] for peer in self.field.peers]
         first = percentile(ours.first_s, 0.5) / min(percentile(peer.first_s, 0.5) for peer in peers)
         tokens = ours.together.per_s / max(peer.together.per_s for peer in peers)
-        kept = self.paced.together.per_s / self.paced_direct.together.per_s
         return [
             Comparison(f"first token p50, {AT_ONCE} streams / the peer's", first, limit=1.0),
             Comparison(f"tokens a second, {AT_ONCE} streams / the peer's", tokens, limit=1.0, at_most=False),
-            Comparison(f"{PACED_AT_ONCE} streams at a pace, tokens a second / the upstream's own", kept),
+            *(
+                Comparison(
+                    f"{PACED_AT_ONCE} streams at a pace, tokens a second while all ran / asked for",
+                    each * PACE_S / PACED_AT_ONCE,
+                )
+                for each in self.paced.while_all_ran
+            ),
         ]
 
     def breakdown(self) -> list[Figure]:
@@ -112,14 +121,25 @@ def _round(ground: Ground, who: Contestant, asked: Sequence[dict[str, object]], 
     run = watched(
         ground, who.pids, len(asked) * tokens, lambda: heard.extend(ask_all(who.door, asked, connections=len(asked)))
     )
+    arrivals = []
     for request, answer in zip(asked, heard, strict=True):
         events = answer.events()
         require_whole(events, prompts.answer(request, tokens=tokens), who.name)
         at = [event.after_s for event in events if event.text]
+        arrivals.append([answer.sent_at + after_s for after_s in at])
         found.first_s.append(at[0])
         found.gaps_s += [later - sooner for sooner, later in pairwise(at)]
         found.refused += answer.refused
     found.runs.append(run)
+    found.while_all_ran += _while_all_ran(arrivals)
+
+
+def _while_all_ran(arrivals: list[list[float]]) -> list[float]:
+    """Return the tokens a second between the last stream's first token and the first stream's last one, if there was a while."""
+    begins, ends = max(at[0] for at in arrivals), min(at[-1] for at in arrivals)
+    if ends - begins < _SHORTEST_WHILE_S:
+        return []
+    return [sum(begins < moment <= ends for at in arrivals for moment in at) / (ends - begins)]
 
 
 def require_whole(events: Sequence[Event], wanted: str, whose: str) -> None:

@@ -122,7 +122,6 @@ class FrameSender:
         pause = threading.Event()
         while True:
             self._news.wait()
-            pause.wait(_GATHER_S)
             self._news.clear()
             with self._lock:
                 gathered, self._waiting = self._waiting, []
@@ -133,6 +132,7 @@ class FrameSender:
                 pause.wait(_PAUSE_S)
             except Exception as error:  # noqa: BLE001 - this thread must outlive anything; the database has the frames at the end
                 log.warning("frames_lost", frames=len(gathered), error=type(error).__name__)
+            pause.wait(_GATHER_S)  # afterwards: an event that comes alone, like a stream's first, goes at once
 
     def _tell(self, gathered: list[tuple[int, Frame]]) -> None:
         if not gathered:

@@ -11,7 +11,7 @@ from flask import Response, jsonify, request
 
 from shared.idempotency.model import KeyInUse
 from shared.inference.model import Ask, Frame, Run, RunState, RunView, Surface
-from shared.kernel.errors import DeadlinePassed, LucidError
+from shared.kernel.errors import DeadlinePassed, LucidError, Unavailable
 from web import events, problems
 from web.auth import principal
 from web.context import container
@@ -46,9 +46,13 @@ def answer_to(ask: Ask) -> Response:
         if error.code in OF_THE_STATE:
             keep_no_answer()
         return problems.answer(error, status=STATUSES[ask.surface].get(error.code))
-    if prefers_async():
-        return _placed(run)
-    return _streamed(run) if run.streamed else _awaited(run)
+    try:
+        if prefers_async():
+            return _placed(run)
+        return _streamed(run) if run.streamed else _awaited(run)
+    except Unavailable as error:  # the run is there and goes on: a caller who asked anew would have it twice
+        log.warning("run_not_watched", run=run.id, error=error.code)
+        return _still_running(run)
 
 
 def asked(surface: Surface, body: Mapping[str, Any], *, model: str, options: Mapping[str, Any]) -> Ask:

@@ -15,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
 
-from config.queues import ANCHOR, LLM, MONEY, PAYOUT, QUEUES, TICK, Queue
+from config.queues import ANCHOR, INFERENCE, LLM, MONEY, PAYOUT, QUEUES, TICK, Queue
 from shared.access import gauges as access
 from shared.access.gauges import KeyGauges
 from shared.agent import gauges as agent
@@ -56,6 +56,7 @@ QUEUE_OF: dict[str, Queue] = {
     "request.execute": LLM,
     "demo.evaluate": LLM,
     "demo.execute": LLM,
+    "run.infer": INFERENCE,
     "payout.send": PAYOUT,
     "sweep.find_due": MONEY,
     "sweep.settle": MONEY,

@@ -69,7 +69,7 @@ def is_ready(web: str) -> bool:
     try:
         with urllib.request.urlopen(f"{web}/health/ready", timeout=10) as answer:  # noqa: S310
             return bool(answer.status == 200)
-    except (urllib.error.URLError, ConnectionError):
+    except OSError:  # nobody listens, or whoever does has only just begun
         return False
 
 

@@ -37,7 +37,7 @@ const complete = (members, options) =>
 
 const seen = {};
 seen.models = (await client.models.list()).data.map((one) => one.id);
-seen.completion = await complete({ max_tokens: 50 });
+seen.completion = await complete({ max_tokens: 64 });
 
 seen.stream = { text: "", usage: null, finish: null };
 for await (const chunk of await complete({ stream: true, stream_options: { include_usage: true } })) {

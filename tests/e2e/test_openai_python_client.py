@@ -67,7 +67,7 @@ def test_models_are_listed_and_one_is_looked_up(client: openai.OpenAI) -> None:
 
 
 def test_a_chat_is_completed(client: openai.OpenAI, gateway: Gateway) -> None:
-    raw = client.chat.completions.with_raw_response.create(model=MODEL, messages=asked(), max_completion_tokens=50)
+    raw = client.chat.completions.with_raw_response.create(model=MODEL, messages=asked(), max_completion_tokens=64)
     completion = raw.parse()
     (choice,) = completion.choices
     assert (choice.message.content or "").startswith("Simulated answer")

@@ -144,44 +144,41 @@ class DeletedSchema(Fields):
     deleted = fields.Boolean(required=True)
 
 
-class ListPassportsResponseSchema(Fields):
+class _PageSchema(Fields):
+    """What every page of passports has besides the passports, which each address calls by a name of its own."""
+
+    success = fields.Boolean(required=True)
+    pagination = fields.Nested(PaginationSchema, required=True)
+
+
+class ListPassportsResponseSchema(_PageSchema):
     """A page of passports."""
 
-    success = fields.Boolean(required=True)
     passports = fields.List(fields.Nested(PassportSchema), required=True)
-    pagination = fields.Nested(PaginationSchema, required=True)
 
 
-class ListToolsResponseSchema(Fields):
+class ListToolsResponseSchema(_PageSchema):
     """A page of tools."""
 
-    success = fields.Boolean(required=True)
     tools = fields.List(fields.Nested(PassportSchema), required=True)
-    pagination = fields.Nested(PaginationSchema, required=True)
 
 
-class ListDatasetsResponseSchema(Fields):
+class ListDatasetsResponseSchema(_PageSchema):
     """A page of datasets."""
 
-    success = fields.Boolean(required=True)
     datasets = fields.List(fields.Nested(PassportSchema), required=True)
-    pagination = fields.Nested(PaginationSchema, required=True)
 
 
-class ListAgentsResponseSchema(Fields):
+class ListAgentsResponseSchema(_PageSchema):
     """A page of agents."""
 
-    success = fields.Boolean(required=True)
     agents = fields.List(fields.Nested(PassportSchema), required=True)
-    pagination = fields.Nested(PaginationSchema, required=True)
 
 
-class ListComputeResponseSchema(Fields):
+class ListComputeResponseSchema(_PageSchema):
     """A page of nodes."""
 
-    success = fields.Boolean(required=True)
     compute = fields.List(fields.Nested(PassportSchema), required=True)
-    pagination = fields.Nested(PaginationSchema, required=True)
 
 
 class OpenAIModelSchema(Fields):

@@ -71,7 +71,7 @@ def test_a_caller_who_left_and_stays_away_ends_his_run(bench: EngineBench) -> No
     worker = bench.start(run)
     stream = bench.desk.runs.frames(run)
     next(stream)
-    stream.close()  # type: ignore[attr-defined] # a generator
+    stream.close()
     bench.desk.runs.disconnect(run)
     ends_within(bench, worker, 2.5)
     view = bench.look(run)
@@ -85,7 +85,7 @@ def test_a_caller_who_comes_back_in_time_gets_the_rest(bench: EngineBench) -> No
     bench.start(run)
     stream = bench.desk.runs.frames(run)
     begun = [next(stream) for _ in range(3)]
-    stream.close()  # type: ignore[attr-defined] # a generator
+    stream.close()
     bench.desk.runs.disconnect(run)
     rest = bench.read(run, after=3)
     assert receipts_check.payload(rest[-1].wire) == "[DONE]"
@@ -99,7 +99,7 @@ def test_one_of_two_readers_who_leaves_ends_nothing(bench: EngineBench) -> None:
     first, second = (bench.desk.runs.frames(run) for _ in range(2))
     next(first)
     next(second)
-    first.close()  # type: ignore[attr-defined] # a generator
+    first.close()
     bench.desk.runs.disconnect(run)
     assert receipts_check.payload([frame for frame in second if frame is not None][-1].wire) == "[DONE]"
 

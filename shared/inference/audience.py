@@ -78,8 +78,8 @@ class Audience:
                 yield frame
                 if frame.is_last:
                     return
-            if seat.has_ended:
-                yield from self._stored(run_row, sent)
+            if seat.has_ended and (rest := self._stored(run_row, sent)) is not None:
+                yield from rest
                 return
             left_s = quiet_since + idle_s - self._clock.monotonic()
             if left_s > 0:
@@ -113,17 +113,26 @@ class Audience:
             return []
         return self._receiver.logged(run_row) if view.run.streaming_since is not None else []
 
-    def _stored(self, run_row: int, sent: int) -> Iterator[Frame]:
-        """Yield what the database has beyond number `sent`; where that is nothing, what closed the stream."""
-        with self._database.transaction() as tx:
-            view = store.run(tx, run_row)
-            rest, total = store.frames(tx, run_row, after=sent)
-            if not rest and total:
-                rest, _ = store.frames(tx, run_row, after=total - 1)
+    def _stored(self, run_row: int, sent: int) -> list[Frame] | None:
+        """Return what the database has beyond number `sent`; where that is nothing, what closed the stream.
+
+        None where the database is away: the reader then waits for it, since a stream that broke off here would have no end.
+        """
+        try:
+            with self._database.transaction() as tx:
+                view = store.run(tx, run_row)
+                rest, total = store.frames(tx, run_row, after=sent)
+                if not rest and total:
+                    rest, _ = store.frames(tx, run_row, after=total - 1)
+        except Unavailable as error:
+            log.warning("frames_not_read", error=type(error).__name__)
+            return None
         is_fault = view is not None and view.run.state is not RunState.COMPLETE
         first = total - len(rest) + 1
-        for seq, wire in enumerate(rest, start=first):
-            yield Frame(seq, wire, is_last=seq == total, is_fault=is_fault and seq == total)
+        return [
+            Frame(seq, wire, is_last=seq == total, is_fault=is_fault and seq == total)
+            for seq, wire in enumerate(rest, start=first)
+        ]
 
     # -- all readers
 

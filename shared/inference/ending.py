@@ -82,6 +82,8 @@ def failed(figures: Figures, code: ErrorCode, message: str, *, stream: StreamWri
         model_answered=figures.model_answered or figures.node.model,
         ttft_ms=figures.ttft_ms,
         total_latency_ms=figures.total_latency_ms,
+        used_fallback=figures.used_fallback,
+        fallback_reason=figures.fallback_reason,
         error_code=code,
         error_message=message,
     )
@@ -197,11 +199,10 @@ def _outcome(to_state: RunState, ending: Ending) -> str:
 
 
 def _ran(run: Run, end: RunEnd) -> Ran:
-    node = run.plan.nodes[0]
     return Ran(
         model_requested=run.model_requested,
         model_answered=end.model_answered,
-        upstream=node.endpoint,
+        upstream=run.plan.node(end.compute_passport_id).endpoint,
         tokens_in=end.tokens_in,
         tokens_out=end.tokens_out,
         ttft_ms=end.ttft_ms,
@@ -230,7 +231,9 @@ def _end(figures: Figures, finish_reason: str, *, reply: Reply) -> RunEnd:
 
 
 def _untouched(locked: Locked) -> Figures:
-    return Figures(locked.run.plan.nodes[0], locked.waited_ms)
+    """Return what is known of a run that this process has done nothing for; one that streamed elsewhere was at the node noted then."""
+    plan, at = locked.run.plan, locked.run.compute_passport_id
+    return Figures(plan.node(at), locked.waited_ms, used_fallback=at is not None and plan.node(at) is not plan.nodes[0])
 
 
 def _stream(run: Run) -> StreamWriter | None:

@@ -12,7 +12,7 @@ from shared.inference import ending
 from shared.inference.answer import Answer
 from shared.inference.ending import Ending, Figures
 from shared.inference.frames import StreamWriter
-from shared.inference.messages import characters, in_tool_form, with_text
+from shared.inference.messages import characters, in_tool_form, with_every_text, with_text
 from shared.inference.model import ErrorCode, PlannedNode, Run
 from shared.inference.redaction import RedactionFailed, Redactor
 from shared.inference.store import Locked
@@ -61,14 +61,12 @@ class Request:
     options: Mapping[str, Any] = field(repr=False)
 
     @classmethod
-    def read(cls, clear: Mapping[str, Any], *, redacts: bool) -> Request:
-        """Make ready what was asked. Raises `RedactionFailed`."""
+    def read(cls, clear: Mapping[str, Any], *, redactor: Redactor | None) -> Request:
+        """Make ready what was asked; a `redactor` goes through all of it, tools and schemas too. Raises `RedactionFailed`."""
         messages, options = in_tool_form(clear["messages"]), dict(clear["options"])
-        if redacts:
-            redactor = Redactor()
+        if redactor is not None:
             messages = with_text(messages, redactor.text)
-            if isinstance(options.get("user"), str):
-                options["user"] = redactor.text(options["user"])
+            options = {name: with_every_text(value, redactor.text) for name, value in options.items()}
         return cls(messages, options)
 
     def body(self, model: str) -> dict[str, Any]:
@@ -80,6 +78,10 @@ class Request:
         """Return the bound of the answer, if it has one."""
         bound = self.options.get("max_completion_tokens", self.options.get("max_tokens"))
         return bound if isinstance(bound, int) else None
+
+
+class _TimeIsUp(Exception):
+    """The run's time was over before a node was asked."""
 
 
 class Generation:
@@ -110,7 +112,8 @@ class Generation:
     def run(self) -> Ending:
         """Return how it ends. Raises `ShuttingDown` where somebody else may begin anew, `LeaseLost`, and what `emit` raises."""
         try:
-            request = Request.read(self._clear, redacts=self._run.plan.redact_pii)
+            redactor = Redactor(self._check) if self._run.plan.redact_pii else None
+            request = Request.read(self._clear, redactor=redactor)
             for node in self._run.plan.nodes:
                 self._node = node
                 if self._try(node, request):
@@ -121,6 +124,8 @@ class Generation:
             return ending.cancelled(self._figures(), error.reason, self._answer.reply(), stream=self._stream)
         except RedactionFailed as error:
             return self._failed(ErrorCode.REDACTION_FAILED, error.message)
+        except _TimeIsUp:
+            pass
         except ShuttingDown:
             if self._stream is None or not self._stream.frames:
                 raise
@@ -128,6 +133,11 @@ class Generation:
         if self._left_s <= 0:
             return self._failed(ErrorCode.TIMEOUT, ending.TIMED_OUT)
         return self._failed(*_told(self._fault))
+
+    def _check(self) -> None:
+        self._ways.check()
+        if self._left_s <= 0:
+            raise _TimeIsUp
 
     # -- one node
 

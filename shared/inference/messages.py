@@ -40,6 +40,17 @@ def with_text(messages: Sequence[Mapping[str, Any]], change: Callable[[str], str
     return [{name: _changed(value, change, name) for name, value in message.items()} for message in messages]
 
 
+def with_every_text(value: Any, change: Callable[[str], str]) -> Any:
+    """Return plain JSON values with every string in them changed, names of members too."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {change(name): with_every_text(member, change) for name, member in value.items()}
+    if isinstance(value, list):
+        return [with_every_text(member, change) for member in value]
+    return value
+
+
 def characters(messages: Sequence[Mapping[str, Any]]) -> int:
     """Return how long the messages' contents are, for an estimate of their tokens."""
     return sum(_length(message.get("content")) for message in messages)

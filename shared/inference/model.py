@@ -136,6 +136,10 @@ class Plan:
     redact_pii: bool = False
     include_usage: bool = False
 
+    def node(self, passport_id: str | None) -> PlannedNode:
+        """Return the node of that passport; the chosen one where it is not named, or not in the plan."""
+        return next((node for node in self.nodes if node.passport_id == passport_id), self.nodes[0])
+
 
 @dataclass(frozen=True)
 class Run:
@@ -164,6 +168,8 @@ class Run:
     created_at: datetime
     compute_passport_id: str | None = None
     """The node that did it, or is at it: known once it streams, or has ended."""
+    forgotten_at: datetime | None = None
+    """Since when nothing is kept of what was asked and answered, nor of the salts."""
 
     @property
     def owner(self) -> Owner:

@@ -8,21 +8,21 @@ RETURNING id, created_at, deadline_at;
 
 -- name: run
 SELECT id, run_id, tenant, mode, surface, state, streamed, detached, plan, policy_hash, model_passport_id, model_requested, request_id,
-       trace_id, project, input_salt, input_commitment, deadline_at, cancel_reason, streaming_since, created_at, answer, finish_reason,
+       trace_id, project, input_salt, input_commitment, deadline_at, cancel_reason, streaming_since, created_at, forgotten_at, answer, finish_reason,
        compute_passport_id, runtime, model_answered, tokens_in, tokens_out, usage_reported, ttft_ms, total_latency_ms, used_fallback,
        fallback_reason, error_code, error_message, ended_at
   FROM runs WHERE id = %(id)s;
 
 -- name: run_of
 SELECT id, run_id, tenant, mode, surface, state, streamed, detached, plan, policy_hash, model_passport_id, model_requested, request_id,
-       trace_id, project, input_salt, input_commitment, deadline_at, cancel_reason, streaming_since, created_at, answer, finish_reason,
+       trace_id, project, input_salt, input_commitment, deadline_at, cancel_reason, streaming_since, created_at, forgotten_at, answer, finish_reason,
        compute_passport_id, runtime, model_answered, tokens_in, tokens_out, usage_reported, ttft_ms, total_latency_ms, used_fallback,
        fallback_reason, error_code, error_message, ended_at
   FROM runs WHERE run_id = %(run_id)s AND tenant = %(tenant)s;
 
 -- name: runs_of
 SELECT id, run_id, tenant, mode, surface, state, streamed, detached, plan, policy_hash, model_passport_id, model_requested, request_id,
-       trace_id, project, input_salt, input_commitment, deadline_at, cancel_reason, streaming_since, created_at, answer, finish_reason,
+       trace_id, project, input_salt, input_commitment, deadline_at, cancel_reason, streaming_since, created_at, forgotten_at, answer, finish_reason,
        compute_passport_id, runtime, model_answered, tokens_in, tokens_out, usage_reported, ttft_ms, total_latency_ms, used_fallback,
        fallback_reason, error_code, error_message, ended_at
   FROM runs
@@ -32,7 +32,8 @@ SELECT id, run_id, tenant, mode, surface, state, streamed, detached, plan, polic
 -- name: lock_run
 -- waited_ms, left_ms: by the database's clock, the one that stamped created_at and deadline_at
 SELECT id, run_id, tenant, mode, surface, state, streamed, detached, plan, policy_hash, model_passport_id, model_requested, request_id,
-       trace_id, project, input_salt, input_commitment, deadline_at, cancel_reason, streaming_since, created_at, input, sealed_input,
+       trace_id, project, input_salt, input_commitment, deadline_at, cancel_reason, streaming_since, created_at, compute_passport_id, input,
+       sealed_input,
        (1000 * extract(epoch FROM clock_timestamp() - created_at))::bigint AS waited_ms,
        (1000 * extract(epoch FROM deadline_at - clock_timestamp()))::bigint AS left_ms,
        coalesce(left_at < clock_timestamp() - make_interval(secs => %(grace_s)s), false) AS is_deserted
@@ -83,7 +84,22 @@ SELECT id, coalesce(cancel_reason, 'disconnected') AS reason FROM runs
 -- What streams is left to its worker: its frames have to be fetched first, and no transaction waits for that.
 SELECT id FROM runs
  WHERE state IN ('queued', 'running') AND deadline_at < now() - make_interval(secs => %(grace_s)s) AND streaming_since IS NULL
- ORDER BY deadline_at LIMIT 100 FOR UPDATE SKIP LOCKED;
+ ORDER BY deadline_at LIMIT 1000;
+
+-- name: lock_overdue
+SELECT 1 FROM runs
+ WHERE id = %(id)s AND state IN ('queued', 'running') AND deadline_at < now() - make_interval(secs => %(grace_s)s) AND streaming_since IS NULL
+   FOR UPDATE SKIP LOCKED;
+
+-- name: forget
+-- The frames' rows go in the same statement, and the salts that would open the receipts' commitments.
+WITH old AS MATERIALIZED (
+  SELECT id FROM runs
+   WHERE ended_at < now() - make_interval(days => %(days)s) AND forgotten_at IS NULL
+   ORDER BY ended_at LIMIT %(most)s FOR UPDATE SKIP LOCKED),
+frames_gone AS (DELETE FROM run_frames USING old WHERE run_frames.run_id = old.id)
+UPDATE runs SET input = NULL, answer = NULL, input_salt = NULL, forgotten_at = now() FROM old WHERE runs.id = old.id
+RETURNING runs.id;
 
 -- name: run_faults
 -- A step is over where it is done, given up or quarantined: then nobody will end its run.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import replace
 
+import structlog
+
 from shared.access.model import Principal
 from shared.db.service import Database, Tx
 from shared.events.service import Events
@@ -29,7 +31,7 @@ from shared.inference.model import (
 )
 from shared.inference.planning import Planned, Planner
 from shared.inference.sealing import Sealer
-from shared.kernel.errors import IntegrityFault, NotFound
+from shared.kernel.errors import IntegrityFault, NotFound, Unavailable
 from shared.kernel.failpoints import effect as failpoint
 from shared.kernel.ids import Ids, is_public
 from shared.receipts.model import Committed
@@ -37,7 +39,13 @@ from shared.receipts.service import Receipts
 from shared.work.model import StepRef
 from shared.work.service import Work
 
+log = structlog.get_logger(__name__)
+
 NO_SUCH = "no such run"
+MOST_FUTILE = 3
+"""So often a tick meets a database that does not answer, or locks that it cannot have, before it leaves the rest to the next one."""
+MOST_FORGOTTEN = 20_000
+"""So many runs an hour at most, lest one transaction take too long."""
 OVERDUE_S = 0.5
 """How long past its deadline a run is left to the worker that may just be ending it."""
 
@@ -99,6 +107,8 @@ class Runs:
     def get(self, run_id: str, *, tenant: str) -> RunView:
         """Return a tenant's run, with the salts that open its receipt's commitments. Raises `NotFound`."""
         view = self._find(run_id, tenant)
+        if view.run.forgotten_at is not None:
+            return view
         salts = {"input": view.run.input_salt}
         if view.end is not None:
             with self._database.transaction() as tx:
@@ -149,14 +159,41 @@ class Runs:
                 if moved.state in RUN_ENDED:
                     return
 
-    def expire(self, tx: Tx) -> None:
-        """End the runs whose time is up and that no worker has ended: all are busy, or theirs is gone."""
-        for run_id in store.overdue(tx, grace_s=OVERDUE_S):
+    def expire(self) -> None:
+        """End the runs whose time is up and that no worker has ended: all are busy, or theirs is gone.
+
+        Each in a transaction of its own: one that cannot be ended keeps nobody else from it. Raises `Unavailable`.
+        """
+        with self._database.transaction() as tx:
+            overdue = store.overdue(tx, grace_s=OVERDUE_S)
+        futile = 0
+        for run_id in overdue:
+            try:
+                self._expire(run_id)
+            except Unavailable:
+                futile += 1
+                if futile == MOST_FUTILE:
+                    raise
+            except Exception as error:  # noqa: BLE001 - of this one alone; the doctor finds it
+                log.warning("run_not_ended", run=run_id, error=type(error).__name__)
+
+    def forget(self, tx: Tx, *, days: int) -> None:
+        """Keep nothing of what was asked and answered in runs that ended more than `days` days ago; 0 keeps all.
+
+        Rows, figures, usage and receipts stay.
+        """
+        if days:
+            self._receipts.forget(tx, RUN, store.forget(tx, days=days, most=MOST_FORGOTTEN))
+
+    # -- how a run is made, and ended when its time is up
+
+    def _expire(self, run_id: int) -> None:
+        with self._database.transaction() as tx:
+            if not store.is_overdue(tx, run_id, grace_s=OVERDUE_S):
+                return
             locked = store.lock(tx, run_id, grace_s=0)
             if locked is not None:
                 self._endings.end(tx, locked.run, timed_out(locked))
-
-    # -- how a run is made
 
     def _made_before(self, claim: KeyClaim | None) -> Run | None:
         """Return the run that an earlier request with the same key made."""

@@ -88,6 +88,7 @@ def insert(tx: Tx, new: NewRun) -> Run:
         cancel_reason=None,
         streaming_since=None,
         created_at=row["created_at"],
+        forgotten_at=row.get("forgotten_at"),
     )
 
 
@@ -205,8 +206,18 @@ def cancelled_among(tx: Tx, run_ids: Sequence[int], *, grace_s: float) -> dict[i
 
 
 def overdue(tx: Tx, *, grace_s: float) -> list[int]:
-    """Return and lock up to 100 runs that nobody streams and whose deadline passed `grace_s` seconds ago."""
+    """Return up to 1000 runs that nobody streams and whose deadline passed `grace_s` seconds ago."""
     return [row["id"] for row in tx.all(SQL["overdue"], {"grace_s": grace_s})]
+
+
+def is_overdue(tx: Tx, run_id: int, *, grace_s: float) -> bool:
+    """Tell whether a run is overdue still as `overdue` has it, and lock it; False also where somebody else holds it."""
+    return tx.one(SQL["lock_overdue"], {"id": run_id, "grace_s": grace_s}) is not None
+
+
+def forget(tx: Tx, *, days: int, most: int) -> list[int]:
+    """Empty up to `most` of the oldest runs that ended more than `days` days ago; return their rows."""
+    return [row["id"] for row in tx.all(SQL["forget"], {"days": days, "most": most})]
 
 
 _OF_BOTH = (
@@ -271,13 +282,14 @@ def _run(row: Row) -> Run:
         request_id=row["request_id"],
         trace_id=row["trace_id"],
         project=row["project"],
-        input_salt=bytes(row["input_salt"]),
+        input_salt=bytes(row["input_salt"] or b""),
         input_commitment=bytes(row["input_commitment"]),
         deadline_at=row["deadline_at"],
         cancel_reason=None if reason is None else CancelReason(reason),
         streaming_since=row["streaming_since"],
         compute_passport_id=row.get("compute_passport_id"),
         created_at=row["created_at"],
+        forgotten_at=row.get("forgotten_at"),
     )
 
 

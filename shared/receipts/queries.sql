@@ -18,6 +18,10 @@ VALUES (%(receipt_id)s, %(owner_kind)s, %(owner_id)s, %(kind)s, %(tenant)s, %(te
 INSERT INTO receipt_salts (receipt_id, field, salt)
 SELECT %(receipt_id)s, field, salt FROM unnest(%(fields)s::text[], %(salts)s::bytea[]) AS given (field, salt);
 
+-- name: forget_salts
+DELETE FROM receipt_salts USING receipts
+ WHERE receipt_salts.receipt_id = receipts.receipt_id AND receipts.owner_kind = %(kind)s AND receipts.owner_id = ANY(%(ids)s);
+
 -- name: salts
 SELECT field, salt FROM receipt_salts WHERE receipt_id = %(receipt_id)s;
 

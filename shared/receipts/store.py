@@ -72,6 +72,11 @@ def insert_salts(tx: Tx, receipt_id: str, salts: Mapping[str, bytes]) -> None:
     tx.run(SQL["insert_salts"], {"receipt_id": receipt_id, "fields": list(salts), "salts": [*salts.values()]})
 
 
+def forget_salts(tx: Tx, kind: str, row_ids: Sequence[int]) -> int:
+    """Delete the salts of the receipts of these owners."""
+    return tx.run(SQL["forget_salts"], {"kind": kind, "ids": list(row_ids)})
+
+
 def salts(tx: Tx, receipt_id: str) -> dict[str, bytes]:
     """Return the salts that were not deleted, by field."""
     return {row["field"]: row["salt"] for row in tx.all(SQL["salts"], {"receipt_id": receipt_id})}

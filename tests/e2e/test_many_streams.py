@@ -24,7 +24,7 @@ PACE_S = 0.1
 IS_SOAK = bool(os.environ.get("LUCID_SOAK"))
 TOKENS = 600 if IS_SOAK else 20
 WORKER = "worker-inference"
-AS_SHIPPED = {"LEASE_S": "60", "RESCUE_AFTER_S": "30", "LLM_FIRST_TOKEN_S": "60", "LLM_DEADLINE_S": "180"}
+AS_SHIPPED = {"LEASE_S": "30", "RESCUE_AFTER_S": "30", "LLM_FIRST_TOKEN_S": "60", "LLM_DEADLINE_S": "180"}
 COUNTED = """
 SELECT count(*) FILTER (WHERE runs.state = 'complete') AS complete,
        count(DISTINCT usage.id) AS billed, count(DISTINCT receipts.id) AS receipts

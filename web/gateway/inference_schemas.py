@@ -126,6 +126,7 @@ class RunSchema(Fields):
     created_at = fields.Integer(required=True)
     ended_at = fields.Integer()
     cancel_reason = fields.String(validate=validate.OneOf([str(reason) for reason in CancelReason]))
+    forgotten_at = fields.Integer(metadata={"description": "Since when neither its answer nor its salts are kept."})
     compute_passport_id = fields.String()
     runtime = fields.String()
     finish_reason = fields.String()

@@ -138,6 +138,7 @@ def run_shown(view: RunView, *, is_whole: bool) -> dict[str, Any]:
         "project_id": run.project,
         "created_at": int(run.created_at.timestamp()),
         "cancel_reason": str(run.cancel_reason) if run.cancel_reason else None,
+        "forgotten_at": int(run.forgotten_at.timestamp()) if run.forgotten_at else None,
     }
     if end is not None:
         shown |= _end_shown(run, end, is_whole=is_whole)

@@ -11,7 +11,7 @@ from flask import Response, current_app, request
 from shared.access.model import Scope
 from shared.inference.model import Run, RunState, RunView
 from shared.inference.service import Runs
-from shared.kernel.errors import InvalidInput
+from shared.kernel.errors import Gone, InvalidInput
 from web.auth import caller, principal
 from web.context import container
 from web.door import GREATEST_INTEGER, Answers, Operations
@@ -60,7 +60,7 @@ def get_run(run_id: str) -> dict[str, Any]:
 @operations.get(
     "/v1/runs/<run_id>/events",
     "lucid_watch_run",
-    Answers(None, errors=(400, 404, 500, 503), media_type="text/event-stream"),
+    Answers(None, errors=(400, 404, 410, 500, 503), media_type="text/event-stream"),
     guard=_ITS_OWNER,
 )
 def watch_run(run_id: str) -> Response:
@@ -69,6 +69,8 @@ def watch_run(run_id: str) -> Response:
     Of a stream: its exact events, from the first where nothing is said. Of any other run: its moves. The last is `[DONE]`, or an error.
     """
     view = own_run(run_id)
+    if view.run.streamed and view.run.forgotten_at is not None:
+        raise Gone("what this run sent is not kept any more", code="RUN_FORGOTTEN")
     after, connection = _resumed_after(), Connection(request)
     if view.run.streamed:
         pieces = _frames(container().runs, view.run, after=after)

@@ -45,7 +45,7 @@ class EngineBench:
                 "WORK_MODEL": "sim-small",
                 "LLM_FIRST_TOKEN_S": "2",
                 "LLM_DEADLINE_S": "6",
-                "LEASE_S": "60",
+                "LEASE_S": "30",
                 "DISCONNECT_GRACE_S": "0.5",
                 "LOG_ORIGIN": "log.example/runs",
                 "RECEIPT_SIGNING_KEY": "01" * 32,
@@ -138,6 +138,11 @@ class EngineBench:
     def read(self, run: Run, *, after: int = 0) -> list[Frame]:
         """Return a stream's events, up to the last."""
         return [frame for frame in self.desk.runs.frames(run, after=after, idle_s=PATIENCE_S) if frame is not None]
+
+    def prune(self, days: int) -> None:
+        """Have what is older than so many days forgotten."""
+        with self.worker.database.transaction() as tx:
+            self.worker.runs.forget(tx, days=days)
 
     # -- what is left in the database
 

@@ -133,8 +133,7 @@ def test_time_that_passed_in_the_queue_counts(bench: EngineBench) -> None:
 def test_a_run_that_no_worker_takes_up_is_ended_by_the_tick(bench: EngineBench) -> None:
     run = bench.ask(stream=True, policy={"latency": {"hard_timeout_ms": 1}})
     while bench.look(run).end is None:
-        with bench.desk.database.transaction() as tx:
-            bench.desk.runs.expire(tx)
+        bench.desk.runs.expire()
     view = bench.done(run)
     assert view.end is not None
     assert view.end.error_code == "TIMEOUT"

@@ -146,9 +146,13 @@ def test_a_stopping_worker_ends_the_stream_that_a_caller_reads(bench: EngineBenc
     assert receipt["output_commitment"] == receipts_check.stream(view.salts["output"], run.run_id, wire)
 
 
-def test_a_stream_whose_worker_died_ends_with_what_its_reader_got(bench: EngineBench) -> None:
+@pytest.mark.parametrize("at", ["chosen node", "fallback"])
+def test_a_stream_whose_worker_died_ends_with_what_its_reader_got(bench: EngineBench, at: str) -> None:
     """The dead one is played by a worker whose lease was taken away: nothing that it does afterwards counts."""
-    run = bench.ask(SPEAKING, stream=True)
+    said = f"{SPEAKING} At the {at}."
+    if at == "fallback":
+        bench.sim.fault("status:401", times=None, match=said)
+    run = bench.ask(said, stream=True)
     worker = bench.start(run)
     stream = bench.desk.runs.frames(run)
     begun = [next(stream) for _ in range(5)]
@@ -164,6 +168,9 @@ def test_a_stream_whose_worker_died_ends_with_what_its_reader_got(bench: EngineB
     assert receipts_check.payload(frames[-1].wire)["error_code"] == "INTERRUPTED"
     assert frames == bench.read(run)
     view = bench.look(run)
+    assert view.end is not None
+    assert view.end.compute_passport_id == run.plan.nodes[at == "fallback"].passport_id
+    assert view.end.used_fallback is (at == "fallback")
     receipt = json.loads(bench.receipt(run))
     wire = b"".join(frame.wire for frame in frames)
     assert receipt["output_commitment"] == receipts_check.stream(view.salts["output"], run.run_id, wire)

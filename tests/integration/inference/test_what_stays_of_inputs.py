@@ -36,6 +36,31 @@ def test_an_input_that_may_not_be_stored_is_sealed_and_then_gone(bench: EngineBe
     assert bench.stored(run)["sealed_input"] is None
 
 
+def test_what_is_not_kept_any_more_is_gone_and_the_receipt_stays(bench: EngineBench) -> None:
+    kept, old = bench.ask(MARK), bench.ask(MARK, stream=True)
+    before = [bench.done(run) for run in (kept, old)][1]
+    with bench.connected() as connection:
+        connection.execute("UPDATE runs SET ended_at = now() - interval '8 days' WHERE id = %s", [old.id])
+    receipt, usage = bench.receipt(old), bench.usage(old)
+    for days in (0, 30):
+        bench.prune(days)
+        assert bench.look(old).salts == before.salts
+    bench.prune(7)
+    view = bench.look(old)
+    assert view.run.forgotten_at is not None
+    assert view.salts == {}
+    assert view.end is not None
+    assert before.end is not None
+    assert (view.end.reply, view.end.tokens_out) == (None, before.end.tokens_out)
+    assert MARK not in repr(bench.stored(old))
+    assert bench.row("SELECT count(*) FROM run_frames WHERE run_id = %s", old.id)["count"] == 0
+    assert bench.row("SELECT count(*) FROM receipt_salts WHERE receipt_id = %s", old.run_id)["count"] == 0
+    assert (bench.receipt(old), bench.usage(old)) == (receipt, usage)
+    still = bench.look(kept)
+    assert still.run.forgotten_at is None
+    assert set(still.salts) == {"input", "output"}
+
+
 class Parrot(ThreadingHTTPServer):
     """A model that says what it is told to, and keeps what it was asked."""
 
@@ -127,6 +152,28 @@ def test_what_is_personal_does_not_reach_the_model(bench: EngineBench, parrot: P
         "I am [email]",
         [{"type": "text", "text": "and [email]"}],
     ]
+
+
+def test_what_is_personal_does_not_reach_the_model_by_way_of_tools_and_schemas(
+    bench: EngineBench, parrot: Parrot
+) -> None:
+    parameters = {"type": "object", "properties": {"to": {"enum": ["jo@example.com"]}, "a.b@example.org": {}}}
+    function = {"name": "send", "description": "Mail jo@example.com", "parameters": parameters}
+    options = {"tools": [{"type": "function", "function": function}], "stop": ["+1 202 555 0142"], "max_tokens": 7}
+    bench.done(bench.ask(model="parrot", options=options, policy=REDACTS))
+    (asked,) = parrot.asked
+    clean = {"type": "object", "properties": {"to": {"enum": ["[email]"]}, "[email]": {}}}
+    assert asked["tools"][0]["function"] == {"name": "send", "description": "Mail [email]", "parameters": clean}
+    assert (asked["stop"], asked["max_tokens"]) == (["[phone]"], 7)
+
+
+def test_a_long_text_is_not_searched_beyond_the_runs_time(bench: EngineBench, parrot: Parrot) -> None:
+    policy = {**REDACTS, "latency": {"hard_timeout_ms": 300}}
+    view = bench.done(bench.ask("4155552671 " * 90_000, model="parrot", policy=policy))
+    assert view.end is not None
+    assert view.end.error_code == "TIMEOUT"
+    assert view.end.total_latency_ms < 3_000
+    assert parrot.asked == []
 
 
 @pytest.mark.parametrize("surface", list(Surface))

@@ -9,7 +9,8 @@ RUN python -m venv /venv \
     && /venv/bin/pip check
 
 FROM python:3.12-slim
-RUN useradd --system --uid 10001 --home-dir /app --shell /usr/sbin/nologin lucid
+RUN useradd --system --uid 10001 --home-dir /app --shell /usr/sbin/nologin lucid \
+    && install -d -m 0700 -o lucid /var/cache/lucid
 COPY --from=packages /venv /venv
 WORKDIR /app
 COPY pyproject.toml LICENSE NOTICE Procfile ./
@@ -20,7 +21,7 @@ COPY workers workers
 COPY devstack devstack
 COPY cli cli
 COPY migrations migrations
-ENV LUCID_ENV=production PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+ENV LUCID_ENV=production SANDBOX_CACHE=/var/cache/lucid/sandbox PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER lucid
 EXPOSE 3001
 CMD ["gunicorn", "-c", "web/gunicorn.py", "web.wsgi:app"]

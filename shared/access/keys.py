@@ -10,16 +10,20 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Collection
+from functools import reduce
 from typing import Any
 
 from shared.access import store
 from shared.access.model import ANONYMOUS, ApiKey, IssuedKey, Mode, Principal, Scope, Tier
+from shared.access.plans import better
 from shared.db.service import Database, Tx
 from shared.kernel.errors import Conflict, InvalidInput, NotFound, Unauthorized
 from shared.kernel.failpoints import effect as failpoint
 from shared.kernel.ids import Ids
 
 MOST_LISTED = 1000
+MOST_VALID = 20
+"""Keys that a tenant may make for itself; an administrator may make more."""
 LONGEST_LABEL = 200
 DEFAULT_SCOPES = frozenset({Scope.INFERENCE, Scope.VERIFICATION})
 _RANDOM_BYTES = 28
@@ -77,8 +81,24 @@ class ApiKeys:
         with self._database.transaction() as tx:
             return self._issue(tx, mode=mode, tier=tier, scopes=scopes, label=label, tenant=owner)
 
-    def rotate(self, key_id: str) -> IssuedKey:
-        """Make a key that takes the place of this one, which ends at the same moment.
+    def sign_up(self, *, name: str, email: str, mode: Mode, tenant: str | None) -> IssuedKey:
+        """Make a key that somebody asks for himself: the free tier, verification alone; of `tenant`, or else of a tenant of its own.
+
+        Raises `InvalidInput` (a name that is not printable), `Conflict` (code `too_many_keys`) where the tenant has twenty valid ones.
+        """
+        _require_label(name)
+        owner = self._ids.public("tenant") if tenant is None else tenant
+        with self._database.transaction() as tx:
+            if tenant is not None:
+                store.serialize_tenant(tx, tenant=owner)
+                if store.valid_keys_of(tx, tenant=owner) >= MOST_VALID:
+                    raise Conflict(f"{MOST_VALID} valid keys are enough: revoke one first", code="too_many_keys")
+            return self._issue(
+                tx, mode=mode, tier=Tier.FREE, scopes={Scope.VERIFICATION}, label=name, tenant=owner, email=email
+            )
+
+    def rotate(self, key_id: str, *, overlap_s: float = 0) -> IssuedKey:
+        """Make a key that takes the place of this one, which ends `overlap_s` seconds later.
 
         Raises `NotFound`, `Conflict` (code `key_revoked`) where it has ended before.
         """
@@ -86,7 +106,7 @@ class ApiKeys:
             former = _found(store.lock_key(tx, key_id=key_id))
             if former.revoked_at is not None:
                 raise Conflict("this key was revoked, so none can take its place", code="key_revoked")
-            self._end(tx, former)
+            self._end(tx, former, after_s=overlap_s)
             return self._issue(
                 tx,
                 mode=former.mode,
@@ -95,6 +115,7 @@ class ApiKeys:
                 label=former.label,
                 tenant=former.tenant,
                 rotated_from=former.id,
+                email=former.email,
             )
 
     def revoke(self, key_id: str) -> ApiKey:
@@ -124,10 +145,11 @@ class ApiKeys:
             found = store.valid_key(tx, key_hash=_hash(text))
             if found is None:
                 raise Unauthorized(_REFUSED, code=_INVALID_KEY)
-            key, is_stale = found
+            key, paid, is_stale = found
             if is_stale:
                 store.note_use(tx, row_id=key.id)
-        return Principal(key.tenant, key.mode, key.scopes, key.tier, key.id, key.key_id)
+        tier = reduce(better, paid, key.tier)
+        return Principal(key.tenant, key.mode, key.scopes, tier, key.id, key.key_id)
 
     def _issue(
         self,
@@ -139,6 +161,7 @@ class ApiKeys:
         label: str,
         tenant: str,
         rotated_from: int | None = None,
+        email: str | None = None,
     ) -> IssuedKey:
         text = key_text(mode, self._ids.random(_RANDOM_BYTES))
         with failpoint("key.issue"):
@@ -153,12 +176,13 @@ class ApiKeys:
                 tier=tier,
                 scopes=frozenset(scopes),
                 rotated_from=rotated_from,
+                email=email,
             )
         return IssuedKey(text, record)
 
-    def _end(self, tx: Tx, key: ApiKey) -> None:
+    def _end(self, tx: Tx, key: ApiKey, *, after_s: float = 0) -> None:
         with failpoint("key.revoke"):
-            store.revoke_key(tx, row_id=key.id)
+            store.revoke_key(tx, row_id=key.id, after_s=after_s)
 
 
 def _check_digits(stem: str) -> str:

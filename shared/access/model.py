@@ -21,7 +21,7 @@ class Mode(StrEnum):
 
 
 class Tier(StrEnum):
-    """What a tenant has subscribed to."""
+    """What a tenant has subscribed to (`plans.PLANS`)."""
 
     FREE = "free"
     PRO = "pro"
@@ -52,6 +52,8 @@ class ApiKey:
     created_at: datetime
     last_used_at: datetime | None
     revoked_at: datetime | None
+    email: str | None = field(default=None, repr=False)
+    """Whom it was made for, where somebody made it for himself."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,20 @@ class IssuedKey:
 
 
 @dataclass(frozen=True)
+class PaidPlan:
+    """A tier that a tenant has paid for, and for how long."""
+
+    tier: Tier
+    starts_at: datetime
+    ends_at: datetime
+
+
+@dataclass(frozen=True)
 class Principal:
-    """Who calls. `key_row` and `key_id` are None where no API key was shown: an anonymous caller, or the admin key."""
+    """Who calls. `key_row` and `key_id` are None where no API key was shown: an anonymous caller, or the admin key.
+
+    `tier`: the better of the key's own and what its tenant has paid for at this moment.
+    """
 
     tenant: str
     mode: Mode

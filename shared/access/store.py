@@ -1,14 +1,25 @@
-"""API keys and generations of root keys in SQL."""
+"""API keys, generations of root keys, quotas and paid plans in SQL."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from shared.access.model import ApiKey, Mode, Scope, Tier
+from shared.access.model import ApiKey, Mode, PaidPlan, Scope, Tier
 from shared.db.model import Queries
 from shared.db.service import Row, Tx
 
 SQL = Queries.beside(__file__)
+
+
+@dataclass(frozen=True)
+class Used:
+    """What a tenant has used in a month: units of each pipeline, and tokens."""
+
+    forward: int = 0
+    reverse: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
 
 
 def salts(tx: Tx) -> list[bytes]:
@@ -49,6 +60,7 @@ def insert_key(
     tier: Tier,
     scopes: Iterable[Scope],
     rotated_from: int | None,
+    email: str | None,
 ) -> ApiKey:
     """Store a new key. `key_hash`: SHA-256 of its text, `rotated_from`: the row of the key whose place it takes."""
     row = tx.one(
@@ -63,16 +75,20 @@ def insert_key(
             "tier": tier,
             "scopes": sorted(scopes),
             "rotated_from": rotated_from,
+            "email": email,
         },
     )
     assert row is not None  # noqa: S101 - INSERT … RETURNING always answers
     return _key(row)
 
 
-def valid_key(tx: Tx, *, key_hash: bytes) -> tuple[ApiKey, bool] | None:
-    """Return the key of this hash unless it was revoked, and whether its last use is told more than a minute late."""
+def valid_key(tx: Tx, *, key_hash: bytes) -> tuple[ApiKey, list[Tier], bool] | None:
+    """Return the key of this hash unless it was revoked, what its tenant has paid for by now, and whether its last use is told late.
+
+    Late is more than a minute.
+    """
     row = tx.one(SQL["valid_key"], {"key_hash": key_hash})
-    return None if row is None else (_key(row), bool(row["is_stale"]))
+    return None if row is None else (_key(row), [Tier(tier) for tier in row["paid_tiers"]], bool(row["is_stale"]))
 
 
 def note_use(tx: Tx, *, row_id: int) -> None:
@@ -93,9 +109,20 @@ def find_key(tx: Tx, *, key_id: str) -> ApiKey | None:
     return None if row is None else _key(row)
 
 
-def revoke_key(tx: Tx, *, row_id: int) -> None:
-    """Revoke a key from this moment on; one that is revoked keeps its time."""
-    tx.run(SQL["revoke_key"], {"id": row_id})
+def revoke_key(tx: Tx, *, row_id: int, after_s: float = 0) -> None:
+    """Have a key end in `after_s` seconds, unless it ends sooner."""
+    tx.run(SQL["revoke_key"], {"id": row_id, "after_s": after_s})
+
+
+def serialize_tenant(tx: Tx, *, tenant: str) -> None:
+    """Let one transaction at a time count what this tenant has."""
+    tx.all(SQL["serialize_tenant"], {"tenant": tenant})
+
+
+def valid_keys_of(tx: Tx, *, tenant: str) -> int:
+    """Return how many keys of the tenant are valid."""
+    row = tx.one(SQL["valid_keys_of"], {"tenant": tenant})
+    return 0 if row is None else int(row["keys"])
 
 
 def keys(tx: Tx, *, tenant: str | None, most: int) -> list[ApiKey]:
@@ -117,4 +144,50 @@ def _key(row: Row) -> ApiKey:
         created_at=row["created_at"],
         last_used_at=row["last_used_at"],
         revoked_at=row["revoked_at"],
+        email=row["email"],
     )
+
+
+def take_unit(tx: Tx, *, tenant: str, mode: Mode, period: str, pipeline: str, limit: int) -> tuple[int, int] | None:
+    """Take one unit of `limit`, in one statement; return its id and how many are used now. None where none is left."""
+    row = tx.one(
+        SQL["take_unit"],
+        {"tenant": tenant, "mode": mode, "period": period, "pipeline": pipeline, "limit": limit},
+    )
+    return None if row is None else (row["id"], row["used"])
+
+
+def give_back_unit(tx: Tx, *, unit: int) -> bool:
+    """Give a unit back to its month; False where it was given back before."""
+    return tx.run(SQL["give_back_unit"], {"unit": unit}) == 1
+
+
+def add_tokens(tx: Tx, *, unit: int, tokens_in: int, tokens_out: int) -> None:
+    """Add tokens to the month of a unit."""
+    tx.run(SQL["add_tokens"], {"unit": unit, "tokens_in": tokens_in, "tokens_out": tokens_out})
+
+
+def quota(tx: Tx, *, tenant: str, mode: Mode, period: str) -> Used:
+    """Return what was used; nothing where no unit was taken."""
+    row = tx.one(SQL["quota"], {"tenant": tenant, "mode": mode, "period": period})
+    return Used() if row is None else Used(row["forward"], row["reverse"], row["tokens_in"], row["tokens_out"])
+
+
+def grant(tx: Tx, *, tenant: str, tier: Tier, purchase_id: int, hours: int) -> PaidPlan:
+    """Give a tenant a tier for `hours` after what it has of it already. One at a time for each tenant."""
+    tx.all(SQL["serialize_tenant"], {"tenant": tenant})
+    row = tx.one(SQL["grant"], {"tenant": tenant, "tier": tier, "purchase_id": purchase_id, "hours": hours})
+    assert row is not None  # noqa: S101 - INSERT … RETURNING always answers
+    return PaidPlan(Tier(row["tier"]), row["starts_at"], row["ends_at"])
+
+
+def grant_of(tx: Tx, *, purchase_id: int) -> PaidPlan | None:
+    """Return what a purchase bought."""
+    row = tx.one(SQL["grant_of"], {"purchase_id": purchase_id})
+    return None if row is None else PaidPlan(Tier(row["tier"]), row["starts_at"], row["ends_at"])
+
+
+def paid_plans(tx: Tx, *, tenant: str) -> list[PaidPlan]:
+    """Return what a tenant has paid for and not used up, by tier: from the first start to the last end."""
+    rows = tx.all(SQL["paid_plans"], {"tenant": tenant})
+    return [PaidPlan(Tier(row["tier"]), row["starts_at"], row["ends_at"]) for row in rows]

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from shared.agent import store as jobs
-from shared.agent.model import JOB
-from shared.agent.sessions import store as sessions
-from shared.agent.sessions.model import SESSION
+from collections.abc import Mapping
+
+from shared.agent.settlement import Funding
 from shared.db.service import Database, Tx
 from shared.events.service import Events
-from shared.kernel.errors import IntegrityFault
-from shared.kernel.owner import Owner
 from shared.ledger import service as ledger
 from shared.lightning.model import PayoutEnd, PayoutState
 from shared.lightning.paying import Paying
@@ -19,10 +16,20 @@ from shared.work.service import Work
 
 
 class Disbursement:
-    """Pays debts."""
+    """Pays debts. `fundings`: who holds the lock of an owner, by its kind."""
 
-    def __init__(self, database: Database, *, payouts: Payouts, paying: Paying, events: Events, work: Work) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        payouts: Payouts,
+        paying: Paying,
+        fundings: Mapping[str, Funding],
+        events: Events,
+        work: Work,
+    ) -> None:
         self._database = database
+        self._fundings = fundings
         self._payouts = payouts
         self._paying = paying
         self._events = events
@@ -45,7 +52,7 @@ class Disbursement:
     def _book(self, tx: Tx, payout_id: int, end: PayoutEnd) -> None:
         """Lock order everywhere: the owner first, then its payout, then its accounts."""
         owner = self._payouts.by_id(tx, payout_id).owner
-        _lock(tx, owner)
+        self._fundings[owner.kind].lock(tx, owner.id)
         payout = self._payouts.end(tx, payout_id, end)
         if payout.state is PayoutState.PAID:
             ledger.pay_out(
@@ -55,10 +62,3 @@ class Disbursement:
         else:
             ledger.unbind(tx, payout_id=payout.id)
             self._events.append(tx, owner, "payout failed")
-
-
-def _lock(tx: Tx, owner: Owner) -> None:
-    """Hold the owner's row until the transaction ends."""
-    lock = {JOB: jobs.lock_job, SESSION: sessions.lock_session}[owner.kind]
-    if lock(tx, owner.id) is None:
-        raise IntegrityFault("a payout without its owner")

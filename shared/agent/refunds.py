@@ -110,6 +110,10 @@ class Refunds:
             self._events.append(tx, owner, "payout claimed")
         return payout
 
+    def claimable(self, tx: Tx, owner: Owner) -> int:
+        """Return the whole sats that the owner is owed and no payout has."""
+        return claimable_sats(ledger.debts(tx, owner))
+
     def outcome(self, payout: Payout, *, wait_s: float) -> Payout:
         """Return the payout as soon as it has ended, or as it stands after `wait_s` seconds. Outside any transaction."""
         if payout.state not in OPEN:

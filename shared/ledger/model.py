@@ -16,6 +16,7 @@ class Account(StrEnum):
     DEBTS_PAYABLE = "debts_payable"  # liability to one owner: owed back
     REVENUE_EVAL = "revenue_eval"
     REVENUE_WORK = "revenue_work"
+    REVENUE_PLANS = "revenue_plans"
     ROUTING_FEES = "routing_fees"
     SUSPENSE = "suspense"  # money whose owner is unknown until somebody looks
 

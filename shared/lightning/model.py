@@ -44,6 +44,7 @@ class Purpose(StrEnum):
     WORK = "work"
     DEPOSIT = "deposit"
     TOPUP = "topup"
+    PLAN = "plan"
 
 
 class InvoiceStep(StrEnum):

@@ -181,8 +181,7 @@ class Till:
             clock=self.clock,
             rules=PayingRules(hold_s=HOLD_S, lease_s=60),
         )
-        made = Disbursement(other.database, payouts=other.payouts, paying=paying, events=other.events, work=other.work)
-        return made, gated
+        return _disbursement(other, paying), gated
 
     def patient_worker(self, *, hold_s: float) -> Disbursement:
         """Return a worker that would wait so long for a send."""
@@ -190,7 +189,7 @@ class Till:
         rules = PayingRules(hold_s=hold_s, lease_s=60)
         payer = own.paying._payer
         paying = Paying(own.database, payouts=own.payouts, work=own.work, payer=payer, clock=self.clock, rules=rules)
-        return Disbursement(own.database, payouts=own.payouts, paying=paying, events=own.events, work=own.work)
+        return _disbursement(own, paying)
 
     # -- looking
 
@@ -272,3 +271,9 @@ def claimed_at_the_last_moment(till: Till) -> Payout:
 def await_expiry(payout: Payout) -> None:
     """Wait until the nodes' clock is past the invoice's expiry, which nothing announces."""
     eventually(lambda: SystemClock().now() > payout.expires_at, what="an invoice that has expired")
+
+
+def _disbursement(own: Container, paying: Paying) -> Disbursement:
+    return Disbursement(
+        own.database, payouts=own.payouts, paying=paying, fundings=own.fundings, events=own.events, work=own.work
+    )

@@ -1,0 +1,1 @@
+"""Plans that are bought over Lightning: one invoice, one payment, one tier for thirty days."""

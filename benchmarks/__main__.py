@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from benchmarks import agent, box, floors, gateway, log_appends, outbox, report, settlement, throughput
+from benchmarks import agent, box, floors, gateway, log_appends, outbox, report, settlement, throughput, verification
 from benchmarks.effort import FULL, QUICK, SMOKE
 from benchmarks.ground import Ground, open_ground
 from benchmarks.report import Measured
@@ -26,6 +26,7 @@ BENCHES = {
     "agent": agent.measure,  # compares the books with the node's, so before throughput's peer makes invoices beside them
     "throughput": throughput.measure,
     "gateway": gateway.measure,
+    "verification": verification.measure,
     "log": log_appends.measure,
 }
 EFFORTS = {"smoke": SMOKE, "quick": QUICK, "full": FULL}

@@ -19,7 +19,9 @@ from shared.catalog.model import PASSPORT_TRANSITIONS, PassportStatus
 from shared.inference.model import RUN_TRANSITIONS, RunState
 from shared.kernel.transitions import terminal
 from shared.lightning.model import INVOICE_TRANSITIONS, PAYOUT_TRANSITIONS, InvoiceState, PayoutState
+from shared.plans.model import PURCHASE_TRANSITIONS, PurchaseState
 from shared.receipts.model import ANCHOR_TRANSITIONS, EPOCH_TRANSITIONS, AnchorState, EpochState
+from shared.verification.model import VERIFICATION_TRANSITIONS, VerificationState
 from shared.work.model import STEP_TRANSITIONS, StepState
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "state-machines.md"
@@ -107,6 +109,14 @@ MACHINES = (
         " after that, a failure ends it only once the invoice has expired and a grace is over.",
     ),
     Machine(
+        "Plan purchase",
+        "shared/plans/model.py",
+        PurchaseState,
+        PURCHASE_TRANSITIONS,
+        "Whoever pays in full gets the plan, on time or late: thirty days from that moment, or from the end of what was paid for before.",
+        rests=frozenset({PurchaseState.EXPIRED}),
+    ),
+    Machine(
         "Step",
         "shared/work/model.py",
         StepState,
@@ -122,6 +132,15 @@ MACHINES = (
         RUN_TRANSITIONS,
         "Whoever ends it leaves one receipt and one usage row. It is restarted only while nobody holds a part of its answer: a stream"
         " whose worker is gone fails instead.",
+    ),
+    Machine(
+        "Verification",
+        "shared/verification/model.py",
+        VerificationState,
+        VERIFICATION_TRANSITIONS,
+        "Complete and cancelled keep their unit of the quota and leave one receipt. One that failed gives it back, leaves none, and may be"
+        " resumed at the stage at which it failed, for another unit. Its stages are steps.",
+        rests=frozenset({VerificationState.FAILED}),
     ),
     Machine(
         "Passport",

@@ -74,6 +74,7 @@ def _records(settings: Settings, *, patience_s: float, on_event: Callable[[str],
         return [
             *_checked("work", lambda: records.motion(container, patience_s=patience_s)),
             *_checked("runs", lambda: records.runs(container, patience_s=patience_s)),
+            *_checked("verifications", lambda: records.verifications(container, patience_s=patience_s)),
             *_checked("ledger", lambda: records.books(container)),
             *_checked("reconcile", lambda: records.reconciled(container)),
             *_checked("log", lambda: records.log(container, on_progress=progress)),

@@ -14,6 +14,7 @@ COMMANDS = {
     "demo": "cli.demo:demo",
     "migrate": "cli.database:migrate",
     "verify": "cli.proof:verify",
+    "verify-code": "cli.verify_code:verify_code",
     "receipts": "cli.proof:receipts",
     "epochs": "cli.proof:epochs",
     "keys": "cli.keys:keys",

@@ -28,6 +28,8 @@ from shared.receipts import gauges as receipts
 from shared.receipts.audit import LogAudit, audit_log
 from shared.receipts.gauges import ProofGauges
 from shared.receipts.model import AnchorState
+from shared.verification import gauges as verification
+from shared.verification.gauges import VerificationFaults, VerificationGauges
 from shared.work import gauges as work
 from shared.work.gauges import StepGauge, WorkGauges
 from shared.work.model import StepState
@@ -69,15 +71,8 @@ class Reading:
 
 def motion(container: Container, *, patience_s: float) -> list[Finding]:
     """Judge whether work moves. Just after a start much is late that will be done in a moment: faults get `patience_s` to go."""
-    pause, clock = threading.Event(), container.clock
-    ends_at = clock.monotonic() + patience_s
-    while True:
-        with container.database.transaction() as tx:
-            reading = Reading.of(tx)
-        findings = motion_findings(reading, container.settings)
-        if not needs_a_hand(findings) or clock.monotonic() >= ends_at:
-            return findings
-        pause.wait(LOOK_AGAIN_S)
+    settings = container.settings
+    return _patiently(container, lambda tx: motion_findings(Reading.of(tx), settings), patience_s=patience_s)
 
 
 def motion_findings(reading: Reading, settings: Settings) -> list[Finding]:
@@ -101,11 +96,27 @@ def books(container: Container) -> list[Finding]:
 
 def runs(container: Container, *, patience_s: float) -> list[Finding]:
     """Judge the books of runs. One that is just ending gets `patience_s`."""
+    return _patiently(
+        container, lambda tx: run_findings(inference.gauges(tx), inference.faults(tx)), patience_s=patience_s
+    )
+
+
+def verifications(container: Container, *, patience_s: float) -> list[Finding]:
+    """Judge the books of verifications. One that is just ending gets `patience_s`."""
+    return _patiently(
+        container,
+        lambda tx: verification_findings(verification.gauges(tx), verification.faults(tx)),
+        patience_s=patience_s,
+    )
+
+
+def _patiently(container: Container, judge: Callable[[Tx], list[Finding]], *, patience_s: float) -> list[Finding]:
+    """Judge again and again until nothing needs a hand, or `patience_s` have passed."""
     pause, clock = threading.Event(), container.clock
     ends_at = clock.monotonic() + patience_s
     while True:
         with container.database.transaction() as tx:
-            findings = run_findings(inference.gauges(tx), inference.faults(tx))
+            findings = judge(tx)
         if not needs_a_hand(findings) or clock.monotonic() >= ends_at:
             return findings
         pause.wait(LOOK_AGAIN_S)
@@ -134,6 +145,27 @@ def run_findings(gauges: RunGauges, faults: RunFaults) -> list[Finding]:
         found.append(fault("runs", detail, "set their sealed_input to NULL by hand, and find out who kept it"))
     under_way = ", ".join(f"{count} {state}" for state, count in gauges.runs.items())
     return found or [ok("runs", f"{under_way}; every ended one has its usage and its receipt")]
+
+
+def verification_findings(gauges: VerificationGauges, faults: VerificationFaults) -> list[Finding]:
+    """Judge what stands in the rows of verifications."""
+    found: list[Finding] = []
+    if faults.stranded:
+        detail = f"{faults.stranded} verifications have not ended, and no step is left that would end them"
+        remedy = "see what became of their steps (SELECT * FROM steps WHERE owner_kind IN ('forward', 'reverse') AND state = 'quarantined')"
+        found.append(fault("verifications", detail, remedy))
+    if faults.overdue_s > RUN_OVERDUE_S:
+        detail = f"the time of a verification was up {_ago(faults.overdue_s)}, and it has not ended"
+        remedy = (
+            "start beat and worker-tick: they end it; where they run, `verification_not_ended` in their log says why"
+        )
+        found.append(fault("verifications", detail, remedy))
+    if faults.without_receipt:
+        detail = f"{faults.without_receipt} ended verifications have no receipt, though it is written in the transaction that ends one"
+        remedy = "keep the database as it is and compare with a backup: rows were deleted"
+        found.append(fault("verifications", detail, remedy))
+    under_way = ", ".join(f"{count} {state}" for state, count in gauges.verifications.items())
+    return found or [ok("verifications", f"{under_way}; every one that is complete or cancelled has its receipt")]
 
 
 def book_findings(gauges: LedgerGauges, faults: BookFaults, ended_holders: dict[str, list[int]]) -> list[Finding]:

@@ -51,9 +51,11 @@ CELERY: dict[str, Any] = {
         "workers.tasks.demo",
         "workers.tasks.invoices",
         "workers.tasks.payouts",
+        "workers.tasks.plans",
         "workers.tasks.receipts",
         "workers.tasks.runs",
         "workers.tasks.sessions",
         "workers.tasks.ticks",
+        "workers.tasks.verification",
     ),
 }

@@ -24,8 +24,22 @@ RECONCILE = Tick("books.reconcile", 900, PAYOUT)
 PROBE = Tick("catalog.probe", 10, TICK)
 # A run whose policy sets its time is ended at it by its worker; this is for those that have none.
 EXPIRE_RUNS = Tick("runs.expire", 1, TICK)
+# Its worker ends a verification in time; this is for those that no worker has, or a dead one.
+EXPIRE_VERIFICATIONS = Tick("verifications.expire", 5, TICK)
 PRUNE = Tick("work.prune", 3600, TICK)
 # A generation lasts for days; but beat counts from its own start, and a daily bell would be lost to daily restarts.
 MACAROON_ROTATE = Tick("macaroons.rotate", 3600, TICK)
 
-TICKS = (RESCUE, SWEEP, INTEGRATE, CLOSE_EPOCHS, EXPIRE_SESSIONS, RECONCILE, PROBE, EXPIRE_RUNS, PRUNE, MACAROON_ROTATE)
+TICKS = (
+    RESCUE,
+    SWEEP,
+    INTEGRATE,
+    CLOSE_EPOCHS,
+    EXPIRE_SESSIONS,
+    RECONCILE,
+    PROBE,
+    EXPIRE_RUNS,
+    EXPIRE_VERIFICATIONS,
+    PRUNE,
+    MACAROON_ROTATE,
+)

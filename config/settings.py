@@ -45,6 +45,8 @@ class Settings:
     upstream_region: str
     eval_model: str
     work_model: str
+    verification_model: str
+    sim_model: str
     llm_first_token_s: float
     llm_deadline_s: float
 
@@ -89,6 +91,14 @@ class Settings:
     anonymous_per_minute: int
     key_per_minute: int
     disconnect_grace_s: float
+    verification_deadline_s: float
+    retention_days: int
+    sandbox_cache: Path
+    sandbox_runs: int
+    signups_per_address_hour: int
+    max_code_chars: int
+    max_task_chars: int
+    max_context_chars: int
     cors_origins: str
     trusted_proxies: int
     flower_user: str
@@ -125,6 +135,8 @@ class Settings:
             "upstream_region": reader.text("UPSTREAM_REGION", "local"),
             "eval_model": reader.text("EVAL_MODEL"),
             "work_model": reader.text("WORK_MODEL"),
+            "verification_model": reader.text("VERIFICATION_MODEL", ""),
+            "sim_model": reader.text("SIM_MODEL", "sim-small"),
             "llm_first_token_s": reader.number("LLM_FIRST_TOKEN_S", 60.0),
             "llm_deadline_s": reader.number("LLM_DEADLINE_S", 180.0),
             "treasury_wallet": reader.text("TREASURY_WALLET", ""),
@@ -161,7 +173,7 @@ class Settings:
             "macaroon_rotation_days": reader.integer("MACAROON_ROTATION_DAYS", 90, least=1),
             "demo_calls_per_hour": reader.integer("DEMO_CALLS_PER_HOUR", 5, least=0),
             "demo_calls_per_hour_in_all": reader.integer("DEMO_CALLS_PER_HOUR_IN_ALL", 500, least=0),
-            "lease_s": reader.number("LEASE_S", 60.0),
+            "lease_s": reader.number("LEASE_S", 30.0),
             "rescue_after_s": reader.number("RESCUE_AFTER_S", 30.0),
             "max_attempts": reader.integer("MAX_ATTEMPTS", 3, least=1),
             "sync_wait_s": reader.number("SYNC_WAIT_S", 300.0),
@@ -171,6 +183,14 @@ class Settings:
             "anonymous_per_minute": reader.integer("ANONYMOUS_PER_MINUTE", 60, least=1),
             "key_per_minute": reader.integer("KEY_PER_MINUTE", 600, least=1),
             "disconnect_grace_s": reader.number("DISCONNECT_GRACE_S", 5.0),
+            "verification_deadline_s": reader.number("VERIFICATION_DEADLINE_S", 900.0),
+            "retention_days": reader.integer("RETENTION_DAYS", 0, least=0),
+            "signups_per_address_hour": reader.integer("SIGNUPS_PER_ADDRESS_HOUR", 5, least=0),
+            "sandbox_cache": reader.cache("SANDBOX_CACHE", "sandbox"),
+            "sandbox_runs": reader.integer("SANDBOX_RUNS", 2, least=1),
+            "max_code_chars": reader.integer("MAX_CODE_CHARS", 100_000, least=1),
+            "max_task_chars": reader.integer("MAX_TASK_CHARS", 20_000, least=1),
+            "max_context_chars": reader.integer("MAX_CONTEXT_CHARS", 20_000, least=1),
             "cors_origins": reader.text("CORS_ORIGINS", "*"),
             "trusted_proxies": reader.integer("TRUSTED_PROXIES", 0, least=0),
             "flower_user": reader.text("FLOWER_USER"),
@@ -237,6 +257,11 @@ class _Reader:
         if value and len(value) < least:
             self.faults.append(f"{name} must have at least {least} characters")
         return value
+
+    def cache(self, name: str, folder: str) -> Path:
+        """A folder for what can be made again; by default `folder` within this user's caches."""
+        base = self._values.get("XDG_CACHE_HOME") or f"{self._values.get('HOME', '~')}/.cache"
+        return Path(self.text(name, f"{base}/lucid/{folder}")).expanduser().absolute()
 
     def pem(self, name: str) -> str:
         """A certificate as PEM text, or the path of a file that holds it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Flask
 
 from shared.bootstrap import Container
-from web import agent, documents, gateway, intake, problems
+from web import agent, documents, gateway, intake, pipelines, problems
 from web.context import EXTENSION, Edge
 from web.cors import Cors
 from web.exact_json import ExactJson
@@ -24,5 +24,10 @@ def create_app(container: Container) -> Flask:
     container.warm()
     intake.register(app)
     problems.register(app)
-    documents.register(app, {documents.AGENT: agent.register(app), documents.GATEWAY: gateway.register(app)})
+    doors = {
+        documents.AGENT: agent.register(app),
+        documents.GATEWAY: gateway.register(app),
+        documents.VERIFICATION: pipelines.register(app),
+    }
+    documents.register(app, doors)
     return app

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hmac
 import re
+from collections.abc import Callable
 from typing import cast
 
 from flask import g, request
@@ -42,19 +43,22 @@ _BEARER = re.compile(r" {0,8}bearer {1,8}(lk_[a-z]{4}_[0-9a-f]{64}) {0,8}", re.I
 _INVALID_KEY = "invalid_api_key"
 
 
-def caller(*scopes: Scope, anonymous: bool) -> Guard:
+def caller(*scopes: Scope, anonymous: bool, quota_of: Callable[[Principal], Quota] | None = None) -> Guard:
     """Return the guard of operations that any of `scopes` opens; `anonymous`: without a key too, where ANONYMOUS_CALLS is set.
 
-    It counts the call against its caller's limit. The Idempotency-Keys of a key's calls belong to its tenant and mode, those of
-    calls without one to their address.
+    It counts the call against its caller's limit, which `quota_of` may tell from the caller. The Idempotency-Keys of a key's calls
+    belong to its tenant and mode, those of calls without one to their address.
     """
 
     def admit(**_: str) -> str:
         quota = _quota_of_keys()
-        limits.offer(quota)
+        if quota_of is None:
+            limits.offer(quota)
         found = _identified(anonymous=anonymous)
         if found.is_anonymous:
             quota = Quota("address", container().settings.anonymous_per_minute)
+        elif quota_of is not None:
+            quota = quota_of(found)
         g.principal = found
         if found.scopes.isdisjoint(scopes):
             limits.tell_standing(_counted_as(found), quota)
@@ -69,6 +73,11 @@ def caller(*scopes: Scope, anonymous: bool) -> Guard:
 def principal() -> Principal:
     """Return who makes the present request. Only behind a guard of `caller`."""
     return cast("Principal", g.principal)
+
+
+def counted_address() -> str:
+    """Return under what name an address is counted: it is nothing to keep, so its derivate is."""
+    return derive(container().settings.secret_key, "limits", caller_address().encode()).hex()
 
 
 def _identified(*, anonymous: bool) -> Principal:
@@ -102,9 +111,9 @@ def _quota_of_keys() -> Quota:
 
 
 def _counted_as(found: Principal) -> str:
-    """Return under what name a caller's calls are counted: an address is nothing to keep, so its derivate is."""
+    """Return under what name a caller's calls are counted."""
     if found.is_anonymous:
-        return derive(container().settings.secret_key, "limits", caller_address().encode()).hex()
+        return counted_address()
     return OPERATOR if found.key_row is None else str(found.key_row)
 
 

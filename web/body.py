@@ -20,10 +20,12 @@ class Fields(Schema):
     """The base of every schema. Unknown fields are ignored on the way in, and not forbidden to clients on the way out.
 
     `is_semantic`: what breaks the schema is JSON all the same, and 422 rather than 400. `may_be_absent`: no body reads as `{}`.
+    `names_its_faults`: its messages name their field themselves.
     """
 
     is_semantic: ClassVar[bool] = False
     may_be_absent: ClassVar[bool] = False
+    names_its_faults: ClassVar[bool] = False
 
     class Meta:
         """What marshmallow calls options."""
@@ -57,7 +59,10 @@ class StrictParser(FlaskParser):
         error_headers: Mapping[str, str] | None,  # noqa: ARG002
     ) -> NoReturn:
         """Raise the first fault of a schema's findings."""
-        raise _judged(_first_fault(error.messages), schema)
+        fault = _first_fault(error.messages)
+        if fault.field is not None and not (isinstance(schema, Fields) and schema.names_its_faults):
+            fault = InvalidInput(f"{fault.field}: {fault.message}", field=fault.field)
+        raise _judged(fault, schema)
 
 
 def read_json(request: Request) -> Any:
@@ -107,8 +112,7 @@ def _first_fault(messages: Any) -> InvalidInput:
     named = [name for name in path[1:] if name != "_schema"]
     if not named:
         return InvalidInput("the body must be a JSON object")
-    at = ".".join(named)
-    return InvalidInput(f"{at}: {text}", field=at)
+    return InvalidInput(text, field=".".join(named))
 
 
 def _judged(fault: InvalidInput, schema: Schema) -> InvalidInput:

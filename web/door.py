@@ -27,6 +27,7 @@ BODYLESS_FAULTS = (400, 409, 413, 422)
 """The same of one that reads no body: malformed can only be the key."""
 
 
+_OBJECT = {"schema": {"type": "object"}}
 _EVENTS = {"text/event-stream": {"schema": {"type": "string"}}}
 
 
@@ -64,6 +65,8 @@ class Answers:
     media_type: str | None = None
     streams: bool = False
     """Whether the answer may come as server-sent events instead."""
+    alternatives: tuple[str, ...] = ()
+    """Media types in which the answer may come instead, where the caller accepts them."""
 
 
 class Api(flask_smorest.Api):  # type: ignore[misc]
@@ -191,8 +194,9 @@ class Operations(flask_smorest.Blueprint):  # type: ignore[misc]
         for status, schema in (answers.also or {}).items():
             declared = self.alt_response(status, schema=schema)(declared)
         declared = self.response(answers.status, answers.schema, content_type=answers.media_type)(declared)
-        if answers.streams:
-            declared = self.doc(responses={answers.status: {"content": _EVENTS}})(declared)
+        content = {**(_EVENTS if answers.streams else {}), **dict.fromkeys(answers.alternatives, _OBJECT)}
+        if content:
+            declared = self.doc(responses={answers.status: {"content": content}})(declared)
         return self.doc(operationId=name)(declared)
 
 

@@ -1,4 +1,4 @@
-"""How many calls a key, or an address without one, may make a minute: counted in Redis for all web processes, told in every answer.
+"""How many calls a key, or an address without one, may make in a time: counted in Redis for all web processes, told in answers.
 
 The headers are those of draft-ietf-httpapi-ratelimit-headers. Where Redis does not answer each process counts for itself, so that a
 limit is at most as many times wider as there are processes, and no call waits for a Redis that is away.
@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 Answer = TypeVar("Answer")
 
 POLICY, STANDING = "RateLimit-Policy", "RateLimit"
-WINDOW_S = 60
+MINUTE_S = 60
 _ANSWER_WITHIN_S = 0.5
 _ASK_AGAIN_AFTER_S = 5.0
 _KEYS = "lucid:limits"
@@ -38,10 +38,20 @@ _EXTENSION = "lucid.limits"
 
 @dataclass(frozen=True)
 class Quota:
-    """So many calls in any minute. `name`: what is counted, `key` or `address`."""
+    """So many calls in any `window_s`, whole minutes. `name`: what is counted, as `key` or `address`.
+
+    `refusal`: what one too many is told, else our own words.
+    """
 
     name: str
-    per_minute: int
+    calls: int
+    refusal: str = ""
+    window_s: int = MINUTE_S
+
+    @property
+    def item(self) -> RateLimitItem:
+        """The limit in the library's words."""
+        return RateLimitItemPerMinute(self.calls, self.window_s // MINUTE_S)
 
 
 @dataclass(frozen=True)
@@ -54,7 +64,7 @@ class Standing:
 
 
 class CallLimits:
-    """Counts calls over a sliding minute."""
+    """Counts calls over a sliding window."""
 
     def __init__(self, redis_url: str, *, clock: Clock) -> None:
         client = connect(redis_url, answer_within_s=_ANSWER_WITHIN_S)
@@ -68,20 +78,18 @@ class CallLimits:
 
     def count(self, who: str, quota: Quota) -> tuple[bool, Standing]:
         """Count a call unless that would be too many; tell whether it was counted, and how `who` stands now."""
-        item = RateLimitItemPerMinute(quota.per_minute)
         return self._answered(
-            lambda limiter: (limiter.hit(item, quota.name, who), self._standing(limiter, item, who, quota))
+            lambda limiter: (limiter.hit(quota.item, quota.name, who), self._standing(limiter, who, quota))
         )
 
     def look(self, who: str, quota: Quota) -> Standing:
         """Tell how `who` stands, and count nothing."""
-        item = RateLimitItemPerMinute(quota.per_minute)
-        return self._answered(lambda limiter: self._standing(limiter, item, who, quota))
+        return self._answered(lambda limiter: self._standing(limiter, who, quota))
 
-    def _standing(self, limiter: MovingWindowRateLimiter, item: RateLimitItem, who: str, quota: Quota) -> Standing:
-        reset_at, remaining = limiter.get_window_stats(item, quota.name, who)
+    def _standing(self, limiter: MovingWindowRateLimiter, who: str, quota: Quota) -> Standing:
+        reset_at, remaining = limiter.get_window_stats(quota.item, quota.name, who)
         ahead_s = reset_at - self._clock.now().timestamp()
-        return Standing(quota, max(0, remaining), min(max(1, math.floor(ahead_s) + 1), WINDOW_S))
+        return Standing(quota, max(0, remaining), min(max(1, math.floor(ahead_s) + 1), quota.window_s))
 
     def _answered(self, ask: Callable[[MovingWindowRateLimiter], Answer]) -> Answer:
         if self._is_redis_asked():
@@ -133,7 +141,7 @@ def count_call(who: str, quota: Quota) -> None:
     offer(quota)
     counted, g.standing = limits_of(current_app).count(who, quota)
     if not counted:
-        message = f"{quota.per_minute} calls a minute are allowed, by {quota.name}"
+        message = quota.refusal or f"{quota.calls} calls a minute are allowed, by {quota.name}"
         raise TooMany(message, retry_after_s=g.standing.reset_s)
 
 
@@ -147,7 +155,7 @@ def _tell(response: Response) -> Response:
     quota: Quota | None = g.get("quota")
     standing: Standing | None = g.get("standing")
     if quota is not None:
-        response.headers[POLICY] = f'"{quota.name}";q={quota.per_minute};w={WINDOW_S}'
+        response.headers[POLICY] = f'"{quota.name}";q={quota.calls};w={quota.window_s}'
     if standing is not None:
         response.headers[STANDING] = f'"{standing.quota.name}";r={standing.remaining};t={standing.reset_s}'
     return response

@@ -5,6 +5,8 @@ from __future__ import annotations
 from flask import request
 
 RESPOND_ASYNC = "respond-async"
+DESCRIBED = {"Prefer": "`respond-async`: 202 at once, with the address of the run in Location."}
+"""For the served documents."""
 APPLIED = {"Preference-Applied": RESPOND_ASYNC}
 
 

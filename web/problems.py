@@ -60,6 +60,7 @@ PREFIXES = {
     "/api/agents": Door.GATEWAY,
     "/api": Door.AGENT,
 }
+_IMPLIED = frozenset({"HEAD", "OPTIONS"})
 KNOWS_503 = frozenset({Door.GATEWAY, Door.OPENAI})
 
 CAUSES: tuple[tuple[type[LucidError], HTTPStatus], ...] = (
@@ -100,6 +101,8 @@ OPENAI_NAMES = {
 }
 """What OpenAI calls a status: type and code; elsewhere the code is ours in lower case."""
 INTERNAL = ("internal_error", "something went wrong on our side; the request id helps to find it")
+FAULTS_OF_OURS = frozenset({INTERNAL[0], "upstream_error", "still_running"})
+"""Codes of a 500 at the verification door; whatever else is our fault is `internal_error` there."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +200,16 @@ def _gateway(problem: Problem) -> dict[str, Any]:
 
 
 def _verification(problem: Problem) -> dict[str, Any]:
-    return {"error": {"code": problem.code, "message": problem.message}, "request_id": request_id()}
+    """Return the pipelines contract's error: its codes say no more than its statuses where it has but one for them."""
+    code, message = problem.code, problem.message
+    if problem.status == HTTPStatus.UNAUTHORIZED:
+        code = HTTP_FAULTS[401][0]
+    elif problem.status == HTTPStatus.METHOD_NOT_ALLOWED:
+        wanted = [name for name in problem.headers.get("Allow", "").split(", ") if name not in _IMPLIED]
+        message = f"Method not allowed. Use {' or '.join(wanted)}."
+    elif problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR and code not in FAULTS_OF_OURS:
+        code = INTERNAL[0]
+    return {"error": {"code": code, "message": message}, "request_id": request_id()}
 
 
 def _agent(problem: Problem) -> dict[str, Any]:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
+from threading import Thread
 from typing import Any
 
+import structlog
 from celery import Celery, Task
 from celery.schedules import schedule
 from celery.signals import setup_logging, task_postrun, task_prerun, worker_init, worker_ready, worker_shutting_down
 
 from config.celery import CELERY
 from config.logging import bind_correlation_id
-from config.queues import QUEUES
+from config.queues import QUEUES, VERIFICATION
 from config.schedule import TICKS
 from shared.bootstrap import Container, Role, start_from_environment
 from shared.kernel.clock import SteadyClock
+from shared.sandbox.model import SandboxUnavailable
+
+log = structlog.get_logger(__name__)
 
 CID = "cid"
 CANARY = "canary.sing"
@@ -82,8 +87,19 @@ def _start(**_: Any) -> None:
 @worker_ready.connect
 def _sing(sender: Any = None, **_: Any) -> None:
     """Readiness means that work is consumed: send each of our queues a canary at once, beat sends the later ones."""
-    for queue in sender.task_consumer.queues:
-        app.send_task(CANARY, args=(queue.name,), queue=queue.name)
+    names = [queue.name for queue in sender.task_consumer.queues]
+    for name in names:
+        app.send_task(CANARY, args=(name,), queue=name)
+    if VERIFICATION.name in names:
+        Thread(target=_warm_sandboxes, name="warm", daemon=True).start()
+
+
+def _warm_sandboxes() -> None:
+    """Compile the interpreters now, seconds once a machine: no caller's first run should wait for it."""
+    try:
+        container().sandboxes.warm()
+    except SandboxUnavailable as error:
+        log.warning("sandbox_unavailable", reason=error.message)
 
 
 @worker_shutting_down.connect

@@ -9,10 +9,13 @@ for nothing does nothing. Finishing a step queues the next one's row; the next l
     its evaluation fee arrives         job.evaluate → job.open_work_invoice
     its work payment arrives           job.execute
     a session or its top-up is asked for invoice.open
+    a plan is asked for                plan.open_invoice
     an invoice is given up             invoice.withdraw
     a session's request is accepted    request.evaluate → request.execute
     a free call is accepted            demo.evaluate → demo.execute
     a run is accepted                  run.infer
+    code is to be verified             forward.extract → forward.verify → forward.remediate
+    code is to be generated            reverse.specify → reverse.constrain → reverse.generate → reverse.verify → reverse.repair
     a refund or withdrawal is claimed  payout.send
     invoices are due for a look        sweep.find_due → sweep.settle → sweep.advance     (a GET's nudge starts at settle)
     a receipt was issued               log.integrate
@@ -26,7 +29,7 @@ from dataclasses import dataclass
 from celery import chain
 from celery.canvas import Signature
 
-from config.queues import ANCHOR, INFERENCE, LLM, MONEY, PAYOUT, TICK, Queue
+from config.queues import ANCHOR, INFERENCE, LLM, MONEY, PAYOUT, TICK, VERIFICATION, Queue
 from shared.work.model import Message, StepRef
 from workers.app import CID, app
 
@@ -45,10 +48,21 @@ CHAINS: dict[str, tuple[tuple[Link, ...], ...]] = {
         (Link("evaluate", LLM), Link("open_work_invoice", MONEY)),
         (Link("execute", LLM),),
     ),
+    "plan": ((Link("open_invoice", MONEY),),),
     "invoice": ((Link("open", MONEY),), (Link("withdraw", MONEY),)),
     "request": ((Link("evaluate", LLM), Link("execute", LLM)),),
     "demo": ((Link("evaluate", LLM), Link("execute", LLM)),),
     "run": ((Link("infer", INFERENCE),),),
+    "forward": ((Link("extract", VERIFICATION), Link("verify", VERIFICATION), Link("remediate", VERIFICATION)),),
+    "reverse": (
+        (
+            Link("specify", VERIFICATION),
+            Link("constrain", VERIFICATION),
+            Link("generate", VERIFICATION),
+            Link("verify", VERIFICATION),
+            Link("repair", VERIFICATION),
+        ),
+    ),
     "payout": ((Link("send", PAYOUT),),),
     "sweep": ((Link("find_due", MONEY), Link("settle", MONEY), Link("advance", MONEY)),),
     "log": ((Link("integrate", TICK),),),

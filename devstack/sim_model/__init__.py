@@ -33,6 +33,11 @@ The same model, messages, seed, tools, and response_format give the same answer;
   marker `[sim:refuse]`.
 - The verification document's own example (`add` that returns `a - b`) is found out: where a schema asks for `call`,
   `expected`, `verdict`, `evidence`, `assertion` and the like, the values name that defect.
+- Code from a task (`verification_interface`, `_specifications`, `_scenarios`, `_constraints`, `_code`, `_second_code`, `_repair`): `add`, a
+  sliding-window rate limiter, else a function that gives back its first argument, with test cases that hold. The marker
+  `[sim:defect]` makes the first code defective; its correction is right.
+- Claims about code (`verification_tests`, `_reference`, `_remedy`): of `add` calls with their sums, an addition, and the correction of a
+  subtraction; of any other function calls with values that nobody seconds, and implementations that only raise.
 - `tool_choice` "required" or a named function: one tool call with arguments valid under the tool's parameters.
 - Cut at `stop` first, then at max_tokens (finish_reason `length`), also when that breaks a JSON answer, as real ones do.
 

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from devstack.sim_model.chat import BadRequest, ChatRequest
+from devstack.sim_model.claims import claim_answer
 from devstack.sim_model.faults import FaultPlan, asks_to_refuse
-from devstack.sim_model.json_schema import Scene, UnsupportedSchema, valid_document
+from devstack.sim_model.json_schema import Scene, UnsupportedSchema, is_valid, valid_document
+from devstack.sim_model.specifications import specification_answer
 from devstack.sim_model.tokens import count_prompt_tokens, split_tokens
 
 REFUSAL = "Simulated refusal: asked for by a marker."
@@ -71,6 +73,9 @@ def _content(request: ChatRequest, plan: FaultPlan) -> str:
     if plan.garbage_content:
         return _NOT_JSON
     if request.schema is not None:
+        known = specification_answer(request) or claim_answer(request)
+        if known is not None and is_valid(request.schema, known):
+            return json.dumps(known, ensure_ascii=False)
         return _document(request.schema, request)
     if request.json_object:
         return json.dumps({"simulated": True, "digest": request.digest.hex()[:12]})

@@ -50,6 +50,7 @@ class ChatRequest:
     max_tokens: int | None
     stop: tuple[str, ...]
     schema: Mapping[str, Any] | None
+    schema_name: str | None
     json_object: bool
     forced_tool: Tool | None
     digest: bytes
@@ -77,7 +78,7 @@ def parse_chat(body: bytes) -> ChatRequest:
         raise BadRequest(f"the models are {', '.join(MODELS)}", param="model", code="model_not_found", status=404)
     if raw.get("n") not in (None, 1):
         raise BadRequest("n is 1 here", param="n")
-    schema, json_object = _response_format(raw.get("response_format"))
+    schema, schema_name, json_object = _response_format(raw.get("response_format"))
     return ChatRequest(
         model=raw["model"],
         messages=_messages(raw.get("messages")),
@@ -86,6 +87,7 @@ def parse_chat(body: bytes) -> ChatRequest:
         max_tokens=_max_tokens(raw),
         stop=_stop(raw.get("stop")),
         schema=schema,
+        schema_name=schema_name,
         json_object=json_object,
         forced_tool=_forced_tool(raw),
         digest=_digest(raw),
@@ -142,17 +144,18 @@ def _stop(raw: object) -> tuple[str, ...]:
     return tuple(stops)
 
 
-def _response_format(raw: object) -> tuple[Mapping[str, Any] | None, bool]:
+def _response_format(raw: object) -> tuple[Mapping[str, Any] | None, str | None, bool]:
     kind = raw.get("type") if isinstance(raw, dict) else None
     if raw is None or kind == "text":
-        return None, False
+        return None, None, False
     if kind == "json_object":
-        return None, True
+        return None, None, True
     wrapper = raw.get("json_schema") if isinstance(raw, dict) and kind == "json_schema" else None
     schema = wrapper.get("schema") if isinstance(wrapper, dict) else None
     if not isinstance(schema, dict):
         raise BadRequest("response_format is text, json_object, or json_schema with a schema", param="response_format")
-    return schema, False
+    name = wrapper.get("name") if isinstance(wrapper, dict) else None
+    return schema, name if isinstance(name, str) else None, False
 
 
 def _forced_tool(raw: Mapping[str, Any]) -> Tool | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 REFUSE_MARKER = "refuse"
+DEFECT_MARKER = "defect"
 NEVER = -1
 """`hang` without a number: before the status line."""
 
@@ -76,8 +77,8 @@ _FLAGS = frozenset({"drop", "garbage_json", "garbage_content", "no_usage", "gzip
 
 
 def markers_in(text: str) -> list[str]:
-    """Return the faults named by `[sim:…]` markers in `text`, the evaluation marker left out."""
-    return [marker for marker in _MARKER.findall(text) if marker != REFUSE_MARKER]
+    """Return the faults named by `[sim:…]` markers in `text`; the markers that shape an answer are no faults."""
+    return [marker for marker in _MARKER.findall(text) if marker not in (REFUSE_MARKER, DEFECT_MARKER)]
 
 
 def asks_to_refuse(text: str) -> bool:

@@ -54,6 +54,11 @@ def valid_document(schema: Mapping[str, Any], *, seed: int, scenes: Sequence[Sce
     raise UnsupportedSchema("the generator found no document valid under the schema")
 
 
+def is_valid(schema: Mapping[str, Any], document: object) -> bool:
+    """Say whether `document` is valid under `schema`."""
+    return bool(jsonschema.Draft202012Validator(schema).is_valid(document))
+
+
 class _Writer:
     def __init__(self, root: Mapping[str, Any], rng: random.Random, scenes: Sequence[Scene]) -> None:
         self._root = root

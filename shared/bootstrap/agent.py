@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from shared.agent.demo.client import CallCounter
 from shared.agent.demo.service import Demos, DemoTerms
+from shared.agent.funding import JobFunding
 from shared.agent.l402 import L402Jobs, L402Terms, L402Till
 from shared.agent.l402_requests import L402Requests
+from shared.agent.model import JOB
 from shared.agent.sessions.funding import SessionFunding
-from shared.agent.settlement import Settlements
-from shared.bootstrap.sessions import SessionParts
+from shared.agent.sessions.model import SESSION
+from shared.agent.settlement import Funding, Settlements
+from shared.bootstrap.plans import PlanParts
+from shared.plans.model import PLAN
 
 if TYPE_CHECKING:
     from shared.agent.demo.demonstration import Demonstration
+    from shared.agent.disbursement import Disbursement
     from shared.agent.estimating import Estimates
     from shared.agent.polling import Polling
     from shared.agent.reconciliation import Reconciliation
 
 
-class AgentParts(SessionParts):
+class AgentParts(PlanParts):
     """What is left of the paid agent: L402, settlement, estimates, the free demo, the books."""
 
     @cached_property
@@ -62,14 +68,30 @@ class AgentParts(SessionParts):
         )
 
     @cached_property
+    def fundings(self) -> Mapping[str, Funding]:
+        """What a payment means, by the kind of an invoice's owner."""
+        return {
+            JOB: JobFunding(events=self.events, life=self.job_life, work=self.work),
+            SESSION: SessionFunding(events=self.events, session_life=self.session_life),
+            PLAN: self.plan_funding,
+        }
+
+    @cached_property
     def settlements(self) -> Settlements:
         """The only way in which a settled invoice becomes money."""
-        return Settlements(
+        return Settlements(self.database, invoices=self.invoices, fundings=self.fundings)
+
+    @cached_property
+    def disbursement(self) -> Disbursement:
+        """Pays debts."""
+        from shared.agent.disbursement import Disbursement
+
+        return Disbursement(
             self.database,
-            invoices=self.invoices,
+            payouts=self.payouts,
+            paying=self.paying,
+            fundings=self.fundings,
             events=self.events,
-            life=self.job_life,
-            funding=SessionFunding(events=self.events, session_life=self.session_life),
             work=self.work,
         )
 

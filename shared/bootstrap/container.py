@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from shared.bootstrap.inference import InferenceParts
 from shared.bootstrap.roles import PARTS
+from shared.bootstrap.verification import VerificationParts
 
 
-class Container(InferenceParts):
+class Container(VerificationParts):
     """Every part of the product, built on first use."""
 
     def warm(self) -> None:

@@ -13,7 +13,6 @@ from shared.agent.service import Jobs, JobTerms
 from shared.bootstrap.money import Money
 
 if TYPE_CHECKING:
-    from shared.agent.disbursement import Disbursement
     from shared.agent.evaluation import Evaluation
     from shared.agent.execution import Execution
     from shared.agent.model_access import ModelDesk
@@ -83,13 +82,6 @@ class JobParts(Money):
             network=settings.lnd_network,
             payout_wait_s=settings.payout_wait_s,
         )
-
-    @cached_property
-    def disbursement(self) -> Disbursement:
-        """Pays debts."""
-        from shared.agent.disbursement import Disbursement
-
-        return Disbursement(self.database, payouts=self.payouts, paying=self.paying, events=self.events, work=self.work)
 
     @cached_property
     def models(self) -> ModelDesk:

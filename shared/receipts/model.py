@@ -23,6 +23,7 @@ class ReceiptKind(StrEnum):
     SESSION_REQUEST = "session_request"
     INFERENCE = "inference"
     CLAIMED = "claimed"
+    VERIFICATION = "verification"
 
 
 class ExecutionMode(StrEnum):

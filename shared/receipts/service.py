@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from shared.db.service import Tx
@@ -94,6 +95,10 @@ class Receipts:
     def tenant(self, name: str) -> str:
         """Return the keyed hash by which receipts know this tenant."""
         return derive(self._secret_key, "tenant", name.encode()).hex()
+
+    def forget(self, tx: Tx, kind: str, row_ids: Sequence[int]) -> None:
+        """Delete what opens the commitments of these owners' receipts. The receipts stay, and so does what they prove."""
+        store.forget_salts(tx, kind, row_ids)
 
     def salts(self, tx: Tx, receipt_id: str) -> dict[str, bytes]:
         """Return what opens a receipt's commitments, by field, as far as it was not deleted. For its owner alone."""

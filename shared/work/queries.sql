@@ -35,10 +35,10 @@ UPDATE steps SET state = 'queued', lease_until = NULL, attempts = attempts - %(f
  WHERE id = %(id)s AND state = 'running' AND fence = %(fence)s;
 
 -- name: restart
--- As if it had never been tried; the fence goes on, so that nobody from before can end it.
+-- As if it had never been tried, also where it was put off; the fence goes on, so that nobody from before can end it.
 UPDATE steps SET state = 'queued', attempts = 0, fault = NULL, cid = %(cid)s, created_at = now(), started_at = NULL, ended_at = NULL,
                  not_before = now(), rung_at = now()
- WHERE owner_kind = %(owner_kind)s AND owner_id = %(owner_id)s AND name = %(name)s AND state IN ('failed', 'quarantined');
+ WHERE owner_kind = %(owner_kind)s AND owner_id = %(owner_id)s AND name = %(name)s AND state IN ('queued', 'failed', 'quarantined');
 
 -- name: rescue
 WITH stuck AS MATERIALIZED (

@@ -81,7 +81,7 @@ class Work:
         store.enqueue(tx, ref, cid=correlation_id())
 
     def restart(self, tx: Tx, ref: StepRef) -> bool:
-        """Queue a step that was given up as if it were new, and ring it. False where it was not given up: nothing happens."""
+        """Queue a step that was given up, or that waits, as if it were new, and ring it. False where one is at it or it is done."""
         if not store.restart(tx, ref, cid=correlation_id()):
             return False
         self.ring(tx, ref)

@@ -38,7 +38,7 @@ def claim(tx: Tx, ref: StepRef, *, lease_s: float) -> Claim | None:
 
 
 def restart(tx: Tx, ref: StepRef, *, cid: str) -> bool:
-    """Queue a step that was given up, afresh; False for any other."""
+    """Queue a step that was given up, or is queued still, afresh; False for any other."""
     return tx.run(SQL["restart"], {**_key(ref), "cid": cid}) == 1
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from shared.access.model import Mode, Tier
+from shared.access.plans import PLANS
+from shared.access.quotas import Pipeline
 from shared.agent.demo.model import DEMO_ENDED, DEMO_TRANSITIONS, DemoState
 from shared.agent.model import ENDED, JOB_TRANSITIONS, JobState
 from shared.agent.sessions.model import REQUEST_ENDED, REQUEST_TRANSITIONS, RequestState, SessionState
@@ -27,10 +29,14 @@ from shared.lightning.model import (
     Purpose,
     SweepReason,
 )
+from shared.plans.model import PurchaseState
 from shared.receipts.model import WITNESS, AnchorState, EpochState, ReceiptKind
+from shared.verification.model import Stage, StageState, VerificationState
+from shared.verification.tools import FaultCode
 from shared.work.model import StepState
 from tests.architecture.source_tree import PACKAGES, ROOT, name_of, python_files, tree_of
 
+SOLD = frozenset(str(plan.tier) for plan in PLANS.values() if plan.is_sold)
 STORED: dict[str, type[StrEnum] | frozenset[str]] = {
     "steps_state_known": StepState,
     "postings_account_known": Account,
@@ -40,7 +46,7 @@ STORED: dict[str, type[StrEnum] | frozenset[str]] = {
     "invoices_purpose_known": Purpose,
     "invoices_state_known": InvoiceState,
     "receipts_kind_known": ReceiptKind,
-    "receipt_salts_field_known": frozenset({"input", "output"}),
+    "receipt_salts_field_known": frozenset({"input", "output", "request", "claims", "verdicts"}),
     "epochs_state_known": EpochState,
     "anchors_target_known": frozenset({WITNESS}),
     "anchors_state_known": AnchorState,
@@ -60,6 +66,18 @@ STORED: dict[str, type[StrEnum] | frozenset[str]] = {
     "usage_mode_known": Mode,
     "api_keys_mode_known": Mode,
     "api_keys_tier_known": Tier,
+    "verifications_pipeline_known": frozenset(map(str, Pipeline)),
+    "verifications_mode_known": Mode,
+    "verifications_state_known": VerificationState,
+    "verifications_stage_known": frozenset(map(str, Stage)),
+    "verifications_error_code_known": frozenset(map(str, FaultCode)),
+    "verification_stages_stage_known": frozenset(map(str, Stage)),
+    "verification_stages_state_known": StageState,
+    "quotas_mode_known": Mode,
+    "quota_units_pipeline_known": frozenset(map(str, Pipeline)),
+    "plan_purchases_state_known": PurchaseState,
+    "plan_purchases_tier_known": SOLD,
+    "plan_grants_tier_known": SOLD,
 }
 # enums of that kind that no column holds
 DERIVED = {"EpochStatus", "ExecutionMode", "RefundState"}

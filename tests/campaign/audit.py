@@ -10,7 +10,9 @@ from functools import partial
 import httpx
 
 from config.schedule import TICKS
+from tests.campaign.plan_audit import PLANS_NEVER
 from tests.campaign.run_audit import RUNS_AT_REST, RUNS_NEVER, require_true_streams
+from tests.campaign.verification_audit import VERIFICATIONS_AT_REST, VERIFICATIONS_NEVER
 from tests.e2e.ledger_reader import LedgerReader
 from tests.e2e.node_books import NodeBooks
 from tests.e2e.patience import eventually
@@ -36,6 +38,7 @@ AT_REST = {
     "ticks that are put off for longer than their periods": f"""
         SELECT name FROM schedule WHERE next_run > now() + interval '1 min' AND name IN ({_QUICK_TICKS})""",  # noqa: S608 - our own names
     **RUNS_AT_REST,
+    **VERIFICATIONS_AT_REST,
     "requests that have not ended": "SELECT id, state FROM session_requests WHERE ended_at IS NULL",
     "runs that have not ended": "SELECT id, state FROM runs WHERE ended_at IS NULL",
     "open reservations": "SELECT id, ref FROM reservations WHERE state = 'open'",
@@ -92,7 +95,7 @@ NEVER = {
           (SELECT to_state FROM events
             WHERE owner_kind = 'job' AND owner_id = jobs.id AND to_state IS NOT NULL ORDER BY seq DESC LIMIT 1)""",
     "event streams with gaps": """
-        SELECT owner_kind, owner_id FROM events WHERE owner_kind IN ('job', 'session', 'request', 'payout', 'run')
+        SELECT owner_kind, owner_id FROM events WHERE owner_kind IN ('job', 'session', 'request', 'payout', 'run', 'plan')
          GROUP BY owner_kind, owner_id HAVING min(seq) <> 1 OR max(seq) <> count(*)""",
     "event streams that leap": """
         SELECT * FROM (SELECT owner_kind, owner_id, from_state,
@@ -172,6 +175,8 @@ NEVER = {
         SELECT number FROM (SELECT number, start_size, lag(end_size, 1, 0::bigint) OVER (ORDER BY number) AS before FROM epochs) AS joined
          WHERE start_size <> before""",
     **RUNS_NEVER,
+    **VERIFICATIONS_NEVER,
+    **PLANS_NEVER,
     "anchors that were given up": "SELECT id, fault FROM anchors WHERE state = 'failed'",
 }
 

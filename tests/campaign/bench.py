@@ -22,6 +22,8 @@ from tests.campaign.customer import Customer
 from tests.campaign.deaths import Deaths
 from tests.campaign.holder import Holder
 from tests.campaign.registrar import Registrar
+from tests.campaign.subscriber import Subscriber
+from tests.campaign.verifier import Verifier
 from tests.contract.model_lister import ModelLister
 from tests.e2e.ledger_reader import LedgerReader
 from tests.e2e.lightning_hand import LightningHand
@@ -46,6 +48,8 @@ class Bench:
     bookkeeper: Bookkeeper
     asker: Asker
     registrar: Registrar
+    subscriber: Subscriber
+    verifier: Verifier
     lister: ModelLister
     bought: list[str] = field(default_factory=list)
 
@@ -166,6 +170,27 @@ class Bench:
         self._be_refused(self.holder.create_once)
         self.open_and_end()
 
+    def buy_a_plan(self) -> None:
+        """Buy thirty days of a plan."""
+        self.subscriber.buy()
+
+    def be_refused_a_plan(self) -> None:
+        """Ask for a plan while the node makes no invoices, then buy another."""
+        self._be_refused(self.subscriber.ask_once)
+        self.buy_a_plan()
+
+    def have_code_verified(self) -> None:
+        """Have code verified."""
+        self.verifier.verify()
+
+    def cancel_a_verification(self) -> None:
+        """Submit code and cancel its verification."""
+        self.verifier.cancel()
+
+    def resume_a_verification(self) -> None:
+        """Submit code that the model refuses to look at, and have it look again."""
+        self.verifier.fail_and_resume()
+
     def let_expire(self) -> None:
         """Order, and have the invoice's time run out."""
         created = self.customer.order()
@@ -231,4 +256,22 @@ def open_bench(armed: Deaths, opened: ExitStack, lister: ModelLister) -> Bench:
     opened.callback(asker.close)
     registrar = Registrar(endpoints, on_conflict=lambda key: ledger.rows(ANSWERS_LOST_KEYS_AT_ONCE, key=key))
     opened.callback(registrar.close)
-    return Bench(armed, customer, holder, ledger, lightning, nodes, administrator, bookkeeper, asker, registrar, lister)
+    subscriber = Subscriber(endpoints, on_conflict=lambda key: ledger.rows(ANSWERS_LOST_KEYS_AT_ONCE, key=key))
+    opened.callback(subscriber.close)
+    verifier = Verifier(endpoints, on_conflict=lambda key: ledger.rows(ANSWERS_LOST_KEYS_AT_ONCE, key=key))
+    opened.callback(verifier.close)
+    return Bench(
+        deaths=armed,
+        customer=customer,
+        holder=holder,
+        ledger=ledger,
+        lightning=lightning,
+        nodes=nodes,
+        administrator=administrator,
+        bookkeeper=bookkeeper,
+        asker=asker,
+        registrar=registrar,
+        subscriber=subscriber,
+        verifier=verifier,
+        lister=lister,
+    )

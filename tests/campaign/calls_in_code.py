@@ -30,6 +30,14 @@ RUNS_WHAT_IT_IS_HANDED: dict[str, tuple[str, frozenset[int | str]]] = {
 }
 CLIENT = re.compile(r"shared\.(?:\w+\.)+(client|clients\.\w+|anchors\.\w+):")
 NODE = "shared.lightning.model:Node."
+# Who is called where a protocol's method is: the classes that the composition root hands in for it.
+STANDS_FOR = {
+    "shared.agent.settlement:Funding": (
+        "shared.agent.funding:JobFunding",
+        "shared.agent.sessions.funding:SessionFunding",
+        "shared.plans.funding:PlanFunding",
+    ),
+}
 WRITES = ("INSERT INTO", "DELETE FROM", "COPY ")
 
 
@@ -167,8 +175,11 @@ class _Reader(ast.NodeVisitor):
                 self._calls.marks.setdefault(point.removeprefix(BOUNDARY), []).append(self._where(node))
 
     def _note(self, target: str | None, node: ast.expr) -> None:
-        if target is not None and self._scopes:
-            self._calls.sites.append(Site(target, self._caller(), self._where(node), frozenset(self._inside)))
+        if target is None or not self._scopes:
+            return
+        protocol, _, method = target.rpartition(".")
+        for meant in (target, *(f"{implementation}.{method}" for implementation in STANDS_FOR.get(protocol, ()))):
+            self._calls.sites.append(Site(meant, self._caller(), self._where(node), frozenset(self._inside)))
 
     def _caller(self) -> str:
         return _qualified(self._module, self._class, *self._scopes)
@@ -196,6 +207,8 @@ class _Reader(ast.NodeVisitor):
             return self._known(_qualified(self._imported[owner.id], "", node.attr))
         if isinstance(owner, ast.Call) and isinstance(owner.func, ast.Attribute):
             owner = owner.func  # self._lnd().add_invoice: what the method returns
+        if isinstance(owner, ast.Subscript):
+            owner = owner.value  # self._fundings[kind].paid: one of those that are held
         if isinstance(owner, ast.Name):
             owner = ast.Attribute(owner, f"_{owner.id}")  # a parameter goes by the name of the part that it is
         if isinstance(owner, ast.Attribute):
@@ -246,16 +259,13 @@ def _imports(tree: ast.Module) -> dict[str, str]:
 
 def _held_types(trees: Iterator[ast.Module]) -> dict[str, str]:
     """Return the qualified class by the name under which a part is held: `_work` and, in the container, `work`."""
-    kept = list(trees)
-    homes: dict[str, str] = {}
-    for tree in kept:
-        homes |= {
-            name: dotted
-            for name, dotted in _imports(tree).items()
-            if dotted.startswith("shared.") and name[0].isupper()
-        }
+    kept = [(tree, _classes_imported(tree)) for tree in trees]
+    everywhere: dict[str, str] = {}
+    for _, imported in kept:
+        everywhere |= imported
     found: dict[str, str] = {}
-    for tree in kept:
+    for tree, imported in kept:
+        homes = everywhere | imported  # two rooms may have a class of one name
         for node in ast.walk(tree):
             if not isinstance(node, ast.FunctionDef):
                 continue
@@ -265,6 +275,12 @@ def _held_types(trees: Iterator[ast.Module]) -> dict[str, str]:
             elif not node.args.args[1:]:
                 _hold(found, node.name, node.returns, homes)
     return found
+
+
+def _classes_imported(tree: ast.Module) -> dict[str, str]:
+    return {
+        name: dotted for name, dotted in _imports(tree).items() if dotted.startswith("shared.") and name[0].isupper()
+    }
 
 
 def _hold(found: dict[str, str], name: str, annotation: ast.expr | None, homes: dict[str, str]) -> None:

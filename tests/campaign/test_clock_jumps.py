@@ -16,7 +16,7 @@ from random import Random
 import httpx
 import pytest
 
-from shared.agent.settlement import EXPIRED
+from shared.agent.funding import EXPIRED
 from shared.kernel.clock import SystemClock
 from tests.campaign.arena import Arena, running_arena
 from tests.campaign.clocks import COMPILER, Clocks

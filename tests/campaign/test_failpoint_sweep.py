@@ -33,12 +33,13 @@ PASSED_BY: dict[str, tuple[str, ...]] = {
         "worker-payout",
         "worker-tick",
         "worker-anchor",
+        "worker-verification",
         "invoices",
     ),
     "outbox.publish": ("relay",),
     "bus.announce": ("invoices", "web", "worker-money", "worker-llm", "worker-payout", "worker-tick"),
-    "step.claim": ("worker-llm", "worker-money", "worker-payout", "worker-anchor"),
-    "step.finish": ("worker-llm", "worker-money", "worker-payout", "worker-anchor"),
+    "step.claim": ("worker-llm", "worker-money", "worker-payout", "worker-anchor", "worker-verification"),
+    "step.finish": ("worker-llm", "worker-money", "worker-payout", "worker-anchor", "worker-verification"),
     "tick.turn": ("worker-tick", "worker-money"),
     "job.create": ("web",),
     "job.abandon": ("web",),
@@ -47,7 +48,7 @@ PASSED_BY: dict[str, tuple[str, ...]] = {
     "lnd.cancel_invoice": ("worker-money",),
     "price.quote": ("worker-money",),
     "price.lock": ("worker-money",),
-    "llm.complete": ("worker-llm", "worker-inference"),
+    "llm.complete": ("worker-llm", "worker-inference", "worker-verification"),
     "invoice.settle": ("invoices", "worker-money"),
     "invoice.lapse": ("worker-money",),
     "lnd.decode_payreq": ("worker-payout",),
@@ -69,9 +70,19 @@ PASSED_BY: dict[str, tuple[str, ...]] = {
     "run.cancel": ("web",),
     "run.leave": ("web",),
     "run.stay": ("web",),
+    "verification.create": ("web",),
+    "verification.start": ("worker-verification",),
+    "verification.note": ("worker-verification",),
+    "verification.cancel": ("web",),
+    "verification.resume": ("web",),
+    "quota.take": ("web",),
+    "quota.give_back": ("worker-verification",),
+    "quota.tokens": ("worker-verification",),
     "macaroon.rotate": ("worker-tick",),
     "key.issue": ("web",),
     "key.revoke": ("web",),
+    "plan.invoice": ("web",),
+    "plan.abandon": ("web",),
     "books.reconcile": ("worker-payout",),
     "cursor.catch_up": ("invoices",),
     "log.integrate": ("worker-tick",),
@@ -96,7 +107,7 @@ PASSED_BY: dict[str, tuple[str, ...]] = {
 # The listener is faster than any poll: the worker settles only while it is away, so it dies when the others are done.
 WITHOUT_THE_LISTENER = ("invoice.settle", "worker-money")
 # So do those who are refused because the node makes no invoices: it makes none for anybody meanwhile.
-WITHOUT_INVOICES = ("job.abandon", "session.abandon")
+WITHOUT_INVOICES = ("job.abandon", "session.abandon", "plan.abandon")
 SETTINGS = {
     "LEASE_S": "2",
     "RESCUE_AFTER_S": "1",
@@ -110,6 +121,14 @@ SETTINGS = {
 # Each writes rows of its own in one transaction, where nobody's money is: the suite has one of its two deaths, in turn, a soak both.
 PLAIN = (
     "demo.create",
+    "verification.create",
+    "verification.start",
+    "verification.note",
+    "verification.cancel",
+    "verification.resume",
+    "quota.take",
+    "quota.give_back",
+    "quota.tokens",
     "macaroon.rotate",
     "key.issue",
     "key.revoke",
@@ -130,6 +149,8 @@ PASSPORT_CHANGES = ("create", "change", "pricing", "endpoints", "revoke")
 SCENES: dict[str, Callable[[Bench], object]] = {
     "job.abandon": Bench.be_refused,
     "session.abandon": Bench.be_refused_a_session,
+    "plan.abandon": Bench.be_refused_a_plan,
+    "plan.invoice": Bench.buy_a_plan,
     **dict.fromkeys(("session.create", "session.close"), Bench.open_and_end),
     "session.request": Bench.ask_and_end,
     "session.topup": Bench.top_up_and_end,
@@ -141,6 +162,11 @@ SCENES: dict[str, Callable[[Bench], object]] = {
     **dict.fromkeys(("run.stream", "run.stay"), Bench.have_an_answer_streamed),
     "run.leave": Bench.leave_a_stream,
     "run.cancel": Bench.cancel_a_run,
+    **dict.fromkeys(
+        ("verification.create", "verification.start", "quota.take", "quota.tokens"), Bench.have_code_verified
+    ),
+    "verification.cancel": Bench.cancel_a_verification,
+    **dict.fromkeys(("verification.note", "verification.resume", "quota.give_back"), Bench.resume_a_verification),
     "macaroon.rotate": Bench.have_keys_changed,
     **dict.fromkeys(("key.issue", "key.revoke"), Bench.keep_keys),
     **dict.fromkeys(("epoch.commit", "receipt.claim"), Bench.claim_and_commit),
@@ -188,6 +214,8 @@ def scene_of(death: Death) -> Callable[[Bench], object]:
     """Return what is done while the process dies."""
     if death.process == "worker-inference":
         return SCENES.get(death.effect, Bench.have_an_answer_streamed)
+    if death.process == "worker-verification":
+        return SCENES.get(death.effect, Bench.have_code_verified)
     ordinary = Bench.be_paid_back if death.process == "worker-payout" else Bench.buy
     return SCENES.get(death.effect, ordinary)
 

@@ -19,7 +19,7 @@ from web.app import create_app
 from web.limits import limits_of
 
 ROOT = Path(__file__).resolve().parents[2]
-PROCESSES = ("web", "relay", "worker-money", "worker-llm", "worker-inference")
+PROCESSES = ("web", "relay", "worker-money", "worker-llm", "worker-inference", "worker-verification")
 ADMIN_KEY = "the admin key of the contract tests"
 ACCESS = {"ADMIN_KEY": ADMIN_KEY, "ANONYMOUS_PER_MINUTE": "100000", "KEY_PER_MINUTE": "100000"}
 """Every test calls from the same few addresses; those of the limits set limits of their own."""

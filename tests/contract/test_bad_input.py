@@ -36,10 +36,16 @@ HOSTILE_IDS = {
 JSON = "application/json"
 ASK_FOR_A_CREDENTIAL_FIRST = {"submitSessionRequest", "topupSession", "closeSession", "closeBoughtSession"}
 ANYTHING = {200, 201, 202, 400, 404, 422}
-GATEWAY = {operation["operationId"]: operation for _, _, operation in operations(served("/openapi.json"))}
-READ_NO_BODY = {name for name, operation in GATEWAY.items() if "requestBody" not in operation}
+WITH_KEYS = {
+    operation["operationId"]: operation
+    for path in ("/openapi.json", "/api/v1/openapi.json")
+    for _, _, operation in operations(served(path))
+}
+READ_NO_BODY = {name for name, operation in WITH_KEYS.items() if "requestBody" not in operation}
 REQUIRE_NOTHING = {
-    name for name, operation in GATEWAY.items() if not (body_of(operation.get("requestBody", {})) or {}).get("required")
+    name
+    for name, operation in WITH_KEYS.items()
+    if not (body_of(operation.get("requestBody", {})) or {}).get("required")
 }
 BAD_BODIES = {
     "no body": (b"", JSON, 400),

@@ -10,6 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 from openapi_spec_validator import validate
 
+from tests.contract import pipelines_page
 from tests.contract.conftest import ROOT, contract
 from tests.contract.document_comparison import absent, beyond, body_of, operations, refused, unexpected
 from tests.contract.supersets import SUPERSETS, application, declared_supersets, named_supersets
@@ -56,7 +57,17 @@ def by_id(document: Document) -> dict[str, tuple[str, str, dict[str, Any]]]:
     return {operation["operationId"]: (method, path, operation) for method, path, operation in operations(document)}
 
 
-@pytest.mark.parametrize("path", ["/api/openapi.json", "/openapi.json"])
+@pytest.fixture
+def verification_document(client: FlaskClient) -> Document:
+    return dict(client.get("/api/v1/openapi.json").get_json())
+
+
+@pytest.fixture
+def verification_contract() -> Document:
+    return pipelines_page.document()
+
+
+@pytest.mark.parametrize("path", ["/api/openapi.json", "/openapi.json", "/api/v1/openapi.json"])
 def test_a_served_document_is_valid_openapi_3_1(client: FlaskClient, path: str) -> None:
     document = client.get(path).get_json()
     assert document["openapi"] == "3.1.0"
@@ -273,7 +284,7 @@ def members_beyond(wanted: dict[str, Any], served: dict[str, Any]) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("door", ["agent", "gateway"])
+@pytest.mark.parametrize("door", ["agent", "gateway", "verification"])
 def test_every_status_beyond_the_contract_is_declared_in_supersets(door: str, request: pytest.FixtureRequest) -> None:
     promised = by_id(request.getfixturevalue(f"{door}_contract"))
     served_ones = by_id(request.getfixturevalue(f"{door}_document"))
@@ -290,6 +301,77 @@ def test_every_status_beyond_the_contract_is_declared_in_supersets(door: str, re
     assert named - beyond_it == set()
 
 
+def test_every_pipeline_is_served_where_and_as_the_page_says(
+    verification_document: Document, verification_contract: Document
+) -> None:
+    wanted, offered = by_id(verification_contract), by_id(verification_document)
+    for name, (method, path, operation) in wanted.items():
+        assert offered[name][:2] == (method, path)
+        asked = body_of(operation["requestBody"]) or {}
+        taken = body_of(offered[name][2]["requestBody"]) or {}
+        assert refused(asked, taken, "request") == []
+        assert taken["properties"]["language"]["default"] == "typescript"
+        for code, response in operation["responses"].items():
+            if code == "405":  # of every path, and so of no operation
+                continue
+            told = body_of(offered[name][2]["responses"][code])
+            assert lacking(body_of(response) or {}, told or {}, code) == []
+
+
+def lacking(wanted: dict[str, Any], served: dict[str, Any], at: str) -> list[str]:
+    """Return what stands in a sample and is not promised by `served`: each of its members, of its type, wherever it is nested."""
+    if wanted["type"] != served.get("type"):
+        return [f"{at}: type {served.get('type')}, not {wanted['type']}"]
+    faults = [
+        f"{at}.{name}: is not required" for name in set(wanted.get("required", ())) - set(served.get("required", ()))
+    ]
+    for name, schema in wanted.get("properties", {}).items():
+        faults += lacking(schema, served["properties"].get(name, {}), f"{at}.{name}")
+    return faults + (lacking(wanted["items"], served["items"], f"{at}[]") if "items" in wanted else [])
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "items", "member", "known"),
+    [
+        ("forward", "claims", "category", "correctness security performance error-handling edge-case type-safety"),
+        ("forward", "claims", "severity", "critical high medium low"),
+        ("forward", "verification", "verdict", "PASS PARTIAL FAIL N/A"),
+        ("forward", "verification", "evidence_kind", "executed static opinion none"),
+        ("forward", "remediation", "action", "add modify remove"),
+        ("reverse", "specs", "category", "correctness security performance error-handling edge-case type-safety"),
+        ("reverse", "constraints", "type", "must must-not prefer"),
+        ("reverse", "constraints", "source", "domain spec"),
+        ("reverse", "verification", "status", "satisfied partial unsatisfied unknown"),
+    ],
+)
+def test_the_pipelines_know_these_words_and_no_others(
+    verification_document: Document, pipeline: str, items: str, member: str, known: str
+) -> None:
+    answer = body_of(by_id(verification_document)[pipeline][2]["responses"]["200"]) or {}
+    item = answer["properties"][items]["properties"]["items"]["items"]
+    assert set(item["properties"][member]["enum"]) == set(known.split())
+
+
+def test_every_member_of_the_pipelines_beyond_the_page_stands_in_supersets(
+    verification_document: Document, verification_contract: Document
+) -> None:
+    wanted, offered = by_id(verification_contract), by_id(verification_document)
+    found = {
+        f"{name}: {member}"
+        for name in wanted
+        for member in members_beyond(wanted[name][2], offered[name][2])
+        if not re.search(rf"`(\w+\.)?{member}`", SUPERSETS)
+    }
+    assert sorted(found) == []
+
+
+def test_every_further_address_of_the_pipelines_stands_in_supersets(
+    verification_document: Document, verification_contract: Document
+) -> None:
+    further = {f"{method} {path}" for method, path, _ in places(verification_document) - places(verification_contract)}
+    assert further - set(re.findall(r"`([A-Z]+ /[^`]*)`", ADDRESSES)) == set()
+
+
 def test_the_page_of_what_is_not_built_is_up_to_date() -> None:
     assert (ROOT / "docs" / "not-built.md").read_text(encoding="utf-8") == page()
 
@@ -300,7 +382,7 @@ def test_the_docs_page_lists_every_operation_and_loads_nothing(client: FlaskClie
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
     text = answer.get_data(as_text=True)
     assert not re.search(r"<script|src=|@import|https?://(?!api\.lucid)", text)
-    for path in ("/api/openapi.json", "/openapi.json"):
+    for path in ("/api/openapi.json", "/openapi.json", "/api/v1/openapi.json"):
         for name in by_id(client.get(path).get_json()):
             assert f'id="{name}"' in text
 
@@ -311,6 +393,6 @@ def test_llms_txt_names_every_operation_that_is_built(client: FlaskClient) -> No
     text = answer.get_data(as_text=True)
     assert "POST /api/jobs:" in text
     unbuilt = {name for _, _, name in NOT_BUILT}
-    for path, base in (("/api/openapi.json", "/api"), ("/openapi.json", "")):
+    for path, base in (("/api/openapi.json", "/api"), ("/openapi.json", ""), ("/api/v1/openapi.json", "")):
         for name, (method, address, _) in by_id(client.get(path).get_json()).items():
             assert (f"- {method.upper()} {base}{address}:" in text) == (name not in unbuilt), name

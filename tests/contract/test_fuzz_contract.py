@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -32,8 +31,11 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
 )
 
+from shared.bootstrap import Container
+from tests.contract import pipelines_page
 from tests.contract.conftest import ROOT, contract
 from tests.contract.document_comparison import operations
+from tests.contract.pipelines_caller import KeyRing
 from tests.contract.supersets import SUPERSETS, declared_supersets
 from web.problems import Door, door_of
 
@@ -55,22 +57,27 @@ CONFORMING = [content_type_conformance, response_headers_conformance, response_s
 
 @dataclass(frozen=True)
 class Source:
-    """A document to hold the service to. `served_at`: its address, where it is our own; else it is a file of the contracts."""
+    """A document to hold the service to. `served_at`: its address, where it is our own; else it is a file of the contracts.
+
+    `needs_key`: nobody is let in without one.
+    """
 
     name: str
     base: str = ""
     served_at: str | None = None
+    needs_key: bool = False
 
 
 CONTRACTS = (
     Source("agent-jobs.openapi.yaml", base="/api"),
     Source("lucidlayer-full.openapi.yaml"),
     Source("lucidlayer.openapi.yaml"),
-    Source("lucid-pipelines.md"),
+    Source(pipelines_page.NAME, needs_key=True),
 )
 SERVED = (
     Source("the agent's own", base="/api", served_at="/api/openapi.json"),
     Source("the gateway's own", served_at="/openapi.json"),
+    Source("the pipelines' own", served_at="/api/v1/openapi.json", needs_key=True),
 )
 tried: Counter[str] = Counter()
 """Requests by document. The chains, which come last, fill a soak up to its number."""
@@ -118,21 +125,23 @@ class Loopback(HTTPAdapter):
         super().init_poolmanager(*arguments, source_address=(f"127.0.{third}.{fourth + 2}", 0), **options)
 
 
-def caller() -> requests.Session:
-    session = requests.Session()
-    session.mount("http://", Loopback())
-    return session
-
-
 class Judge:
     """Sends a document's cases to the service and holds each answer against what is promised."""
 
-    def __init__(self, source: Source, document: dict[str, Any], *, web_url: str) -> None:
+    def __init__(self, source: Source, document: dict[str, Any], *, web_url: str, container: Container) -> None:
         self.source = source
+        self._keys = KeyRing(container) if source.needs_key else None
         self.promises = Promises(document)
         self.base_url = web_url + source.base
         self.broken: list[str] = []
         """What was found, kept apart from the search: a chain that is not the same twice can lose its failure."""
+
+    def caller(self) -> requests.Session:
+        """Return somebody to call with."""
+        session = requests.Session()
+        session.mount("http://", Loopback())
+        session.auth = self._keys
+        return session
 
     def ask(self, case: Case[Any], session: requests.Session) -> None:
         """Send `case` and check the answer."""
@@ -160,7 +169,7 @@ class Judge:
         assert answer.status_code in self.promises.of(raw["operationId"]), at
         assert "html" not in answer.headers.get("content-type", ["?"])[0], at
         if answer.status_code == 500:
-            assert door_of(answer.request.path_url) is Door.AGENT, at
+            assert door_of(answer.request.path_url) in (Door.AGENT, Door.VERIFICATION), at
             assert answer.headers.get("retry-after"), at  # a deadline that passed, not a fault
         if (
             answer.status_code >= 400 and door_of(answer.request.path_url) is Door.OPENAI
@@ -176,45 +185,7 @@ def load(source: Source, web_url: str) -> dict[str, Any]:
     if source.served_at is not None:
         served: dict[str, Any] = httpx.get(web_url + source.served_at).json()
         return served
-    return pipelines() if source.name.endswith(".md") else contract(source.name)
-
-
-def pipelines() -> dict[str, Any]:
-    """Return door two's page, which is prose, as an OpenAPI document: its addresses, fields, answers and error codes."""
-    folder = Path(os.environ.get("LUCID_CONTRACTS") or ROOT.parent / "shared" / "contracts")
-    if not (folder / "lucid-pipelines.md").exists():
-        pytest.skip("lucid-pipelines.md is not here: set LUCID_CONTRACTS to the folder of the API contracts")
-    text = (folder / "lucid-pipelines.md").read_text(encoding="utf-8")
-    codes = re.findall(r"^(4\d\d|500)[A-Z]", text, re.MULTILINE)
-    code = {"type": "object", "required": ["code", "message"], "properties": {"code": {"type": "string"}}}
-    error = {"type": "object", "required": ["error"], "properties": {"error": code}}
-    paths = {}
-    for chapter in re.split(r"^POST(?=/api/v1/\w+$)", text, flags=re.MULTILINE)[1:]:
-        path, _, rest = chapter.partition("\n")
-        fields = re.findall(r"^([a-z]+)string(Required|Optional)", rest, re.MULTILINE)
-        answered = re.findall(r'^  "(\w+)":', rest.partition("How it works")[0], re.MULTILINE)
-        body = _object(
-            fields=[name for name, _ in fields], required=[name for name, how in fields if how == "Required"]
-        )
-        paths[path] = {
-            "post": {
-                "operationId": path.rpartition("/")[2],
-                "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
-                "responses": {
-                    "200": _answer({"type": "object", "required": answered}),
-                    **{status: _answer(error) for status in codes},
-                },
-            }
-        }
-    return {"openapi": "3.1.0", "info": {"title": "LUCID API", "version": "1"}, "paths": paths}
-
-
-def _object(*, fields: list[str], required: list[str]) -> dict[str, Any]:
-    return {"type": "object", "required": required, "properties": {name: {"type": "string"} for name in fields}}
-
-
-def _answer(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"description": "as the page has it", "content": {"application/json": {"schema": schema}}}
+    return pipelines_page.document() if source.name == pipelines_page.NAME else contract(source.name)
 
 
 def limits(examples: int) -> settings:
@@ -249,17 +220,17 @@ def examples_of(operation: APIOperation[Any, Any, Any, Any], mode: GenerationMod
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=str)
 @pytest.mark.parametrize("source", CONTRACTS, ids=lambda source: source.name)
 def test_every_operation_of_a_contract_answers_what_is_promised(
-    web_url: str, source: Source, mode: GenerationMode
+    web_url: str, container: Container, source: Source, mode: GenerationMode
 ) -> None:
     document = load(source, web_url)
-    judge = Judge(source, document, web_url=web_url)
+    judge = Judge(source, document, web_url=web_url, container=container)
     results: list[Any] = list(schemathesis.openapi.from_dict(document).get_all_operations())
     found = [result.ok() for result in results]
     assert found
     for turn, operation in enumerate(found):
         examples = examples_of(operation, mode, judge, turn=turn)
         if examples:
-            with caller() as session:
+            with judge.caller() as session:
                 _fuzz(operation, mode, limits(examples), lambda case: judge.ask(case, session))
 
 
@@ -279,10 +250,10 @@ def _fuzz(
 
 
 @pytest.mark.parametrize("source", [*CONTRACTS[:2], *SERVED], ids=lambda source: source.name)
-def test_every_chain_of_operations_answers_what_is_promised(web_url: str, source: Source) -> None:
+def test_every_chain_of_operations_answers_what_is_promised(web_url: str, container: Container, source: Source) -> None:
     """Later requests take ids and other values from earlier answers, along the links that the document's shapes suggest."""
     document = load(source, web_url)
-    judge = Judge(source, document, web_url=web_url)
+    judge = Judge(source, document, web_url=web_url, container=container)
     machine: Any = chained(schemathesis.openapi.from_dict(document), judge)
     enough = SOAK_CASES if source in CONTRACTS else SOAK_SERVED
     for number in count():
@@ -303,7 +274,7 @@ def chained(schema: Any, judge: Judge) -> type[Any]:
 
         def setup(self) -> None:
             """Begin."""
-            self.session = caller()
+            self.session = judge.caller()
 
         def teardown(self) -> None:
             """End."""

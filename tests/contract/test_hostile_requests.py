@@ -28,7 +28,8 @@ from devstack.supervisor import Stack
 from tests.contract import hostile, hostile_framing
 from tests.contract.document_comparison import operations
 from tests.contract.raw_http import Reply, Wire
-from web.documents import AGENT, GATEWAY
+from web.documents import AGENT, GATEWAY, VERIFICATION
+from web.pipelines.addresses import canonical
 from web.problems import Door, door_of
 from web.serving import ArrivingBody
 
@@ -63,7 +64,7 @@ class Route:
 def routes_of(app: Flask, client: FlaskClient) -> list[Route]:
     declared = {
         (method.upper(), served.base + path): frozenset(int(code) for code in operation["responses"])
-        for served in (AGENT, GATEWAY)
+        for served in (AGENT, GATEWAY, VERIFICATION)
         for method, path, operation in operations(client.get(served.path).get_json())
     }
     not_built = set(re.findall(r"^\| ([A-Z]+) \| `([^`]+)` \|", NOT_BUILT_PAGE, re.MULTILINE))
@@ -159,7 +160,7 @@ def meetings(routes: list[Route], attacks: Collection[Attack]) -> Iterator[tuple
 
 
 def check_answer(reply: Reply, *, path: bytes, refusals: Collection[int]) -> None:
-    at = "/" + unquote_to_bytes(path).decode(errors="replace").lstrip("/")
+    at = canonical("/" + unquote_to_bytes(path).decode(errors="replace").lstrip("/"))
     assert reply.status < 500 or reply.status in refusals, (path[:80], reply)
     if reply.status == 503 and at.startswith("/health"):
         return  # the report of what is down, which is what was asked for

@@ -27,6 +27,7 @@ PROCESSES = (
     "worker-money",
     "worker-llm",
     "worker-inference",
+    "worker-verification",
     "worker-payout",
     "worker-anchor",
     "worker-tick",

@@ -66,7 +66,7 @@ def test_the_terms_beside_the_table_are_those_that_apply(market: Market) -> None
     assert terms["limits"]["max_deposit_sats"] == told["maxDepositSats"]
     assert terms["price"] == {"feeds": ["fixed"], "is_fixed": True, "max_age_s": 600}
     assert terms["refunds"]["fees_paid_by"] == "operator"
-    columns = (JOB, REQUEST, "inference")
+    columns = (JOB, REQUEST, "inference", "verification", "plan")
     assert all(row["text"] and any(row[column] for column in columns) for row in terms["table"])
     assert all(row[column]["text"] for row in terms["table"] for column in columns if row[column])
 

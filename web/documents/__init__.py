@@ -15,6 +15,7 @@ from web.problems import CAUSES, HTTP_FAULTS, INTERNAL
 
 AGENT = Served("paid agent", "/api/openapi.json", base="/api")
 GATEWAY = Served("gateway", "/openapi.json", base="")
+VERIFICATION = Served("verification", "/api/v1/openapi.json", base="")
 
 PAGE_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

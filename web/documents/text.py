@@ -28,7 +28,15 @@ HEAD = """\
 3. Authorization: Bearer lk_live_... or lk_test_...; without one where the operator allows it.
 4. GET /v1/receipts/{receipt_id}/bundle, then `lucid verify`.
 
-## For both
+## Verify code, or have verified code written
+
+1. POST /api/v1/forward with {"code": "...", "language": "python", "context": "what it should do"}: claims, verdicts that rest on runs in a
+   sandbox, and what to do about those that fail. Accept: application/sarif+json for SARIF.
+2. POST /api/v1/reverse with {"task": "..."}: specifications, constraints, code, and which specifications it satisfies when run.
+3. Both take minutes where the model is slow: Prefer: respond-async, then GET /api/v1/runs/{request_id}, or its /events.
+4. Authorization: Bearer lk_live_... or lk_test_... with the scope verification. GET /api/v1/plans: what a month holds.
+
+## For all
 
 Send an Idempotency-Key with POST: a repeated request gets the first answer. Retry-After says when to come back.
 Amounts are whole sats; dollars are exact decimal JSON numbers.

@@ -115,6 +115,11 @@ def check_details() -> Result:
     return shown
 
 
+def running_version() -> str:
+    """Return the version of the product that this process runs."""
+    return _vitals().version
+
+
 def _system(parts: dict[str, Result]) -> tuple[Result, int]:
     states = {result["status"] for result in parts.values()}
     status = DOWN if DOWN in states else DEGRADED if DEGRADED in states else HEALTHY

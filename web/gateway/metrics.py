@@ -15,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
 
-from config.queues import ANCHOR, INFERENCE, LLM, MONEY, PAYOUT, QUEUES, TICK, Queue
+from config.queues import ANCHOR, INFERENCE, LLM, MONEY, PAYOUT, QUEUES, TICK, VERIFICATION, Queue
 from shared.access import gauges as access
 from shared.access.gauges import KeyGauges
 from shared.agent import gauges as agent
@@ -35,6 +35,8 @@ from shared.lightning.gauges import InvoiceGauges, PayoutGauges
 from shared.receipts import gauges as receipts
 from shared.receipts.gauges import ProofGauges
 from shared.receipts.model import AnchorState
+from shared.verification import gauges as verification
+from shared.verification.gauges import VerificationGauges
 from shared.work import gauges as work
 from shared.work.gauges import WorkGauges
 from shared.work.model import StepState
@@ -50,6 +52,7 @@ QUEUE_OF: dict[str, Queue] = {
     "job.evaluate": LLM,
     "job.open_work_invoice": MONEY,
     "job.execute": LLM,
+    "plan.open_invoice": MONEY,
     "invoice.open": MONEY,
     "invoice.withdraw": MONEY,
     "request.evaluate": LLM,
@@ -57,6 +60,14 @@ QUEUE_OF: dict[str, Queue] = {
     "demo.evaluate": LLM,
     "demo.execute": LLM,
     "run.infer": INFERENCE,
+    "forward.extract": VERIFICATION,
+    "forward.verify": VERIFICATION,
+    "forward.remediate": VERIFICATION,
+    "reverse.specify": VERIFICATION,
+    "reverse.constrain": VERIFICATION,
+    "reverse.generate": VERIFICATION,
+    "reverse.verify": VERIFICATION,
+    "reverse.repair": VERIFICATION,
     "payout.send": PAYOUT,
     "sweep.find_due": MONEY,
     "sweep.settle": MONEY,
@@ -113,6 +124,7 @@ def _figures() -> list[Metric]:
                 *_proofs(receipts.gauges(tx)),
                 *_sessions(sessions.gauges(tx)),
                 *_runs(inference.gauges(tx)),
+                *_verifications(verification.gauges(tx)),
                 *_catalog(catalog.gauges(tx)),
                 *_keys(access.gauges(tx)),
                 *_models(agent.gauges(tx)),
@@ -254,6 +266,21 @@ def _runs(read: RunGauges) -> Iterator[Metric]:
     yield _gauge(
         "lucid_run_age_seconds",
         "Age of the oldest of them.",
+        [((state,), age_s) for state, age_s in read.oldest_s.items()],
+        labels=("state",),
+    )
+
+
+def _verifications(read: VerificationGauges) -> Iterator[Metric]:
+    yield _gauge(
+        "lucid_verifications",
+        "Verifications under way.",
+        [((state,), count) for state, count in read.verifications.items()],
+        labels=("state",),
+    )
+    yield _gauge(
+        "lucid_verification_age_seconds",
+        "For how long the oldest of them has been since it was accepted.",
         [((state,), age_s) for state, age_s in read.oldest_s.items()],
         labels=("state",),
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 from shared.agent.refunds import LEAST_LIFE_S
 from shared.agent.sessions.model import LEAST_SATS, MOST_SATS
-from shared.agent.settlement_table import NOTES, TABLE, Cell, RunCell, TableRow
+from shared.agent.settlement_table import NOTES, TABLE, Cell, RunCell, TableRow, UnitCell
 from shared.kernel.money import whole_sats
 from shared.lightning.payouts import fee_limit_msat
 from web.context import container
@@ -41,6 +41,8 @@ def _row(row: TableRow) -> dict[str, Any]:
         "job": _cell(row.job) if row.job else None,
         "session_request": _cell(row.session_request) if row.session_request else None,
         "inference": _run_cell(row.inference) if row.inference else None,
+        "verification": _unit_cell(row.verification) if row.verification else None,
+        "plan": _cell(row.plan) if row.plan else None,
     }
     return {"situation": str(row.situation), "text": row.text, **cells}
 
@@ -56,6 +58,10 @@ def _cell(cell: Cell) -> dict[str, str]:
 
 def _run_cell(cell: RunCell) -> dict[str, str | None]:
     return {"ends_as": cell.ends_as, "outcome": cell.outcome, "counted": str(cell.counted), "text": cell.text}
+
+
+def _unit_cell(cell: UnitCell) -> dict[str, str]:
+    return {"ends_as": cell.ends_as, "unit": str(cell.unit), "text": cell.text}
 
 
 def _rates() -> dict[str, Any]:

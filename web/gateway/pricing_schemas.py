@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import fields, validate
 
-from shared.agent.settlement_table import Charged, Counted, OwedBack, Situation
+from shared.agent.settlement_table import Charged, Counted, OwedBack, Situation, Unit
 from web.body import Fields
 
 
@@ -26,14 +26,24 @@ class SettlementRunCellSchema(Fields):
     text = fields.String(required=True)
 
 
+class SettlementUnitCellSchema(Fields):
+    """One outcome of a verification: its state (or `not_created`), and what becomes of the one that it took of the month."""
+
+    ends_as = fields.String(required=True)
+    unit = fields.String(required=True, validate=validate.OneOf([str(code) for code in Unit]))
+    text = fields.String(required=True)
+
+
 class SettlementRowSchema(Fields):
-    """One situation, for a job, for a request on a session's balance, for an inference run; null where it cannot come about."""
+    """One situation: a job, a request on a session's balance, an inference run, a verification, a plan; null where it cannot be."""
 
     situation = fields.String(required=True, validate=validate.OneOf([str(code) for code in Situation]))
     text = fields.String(required=True)
     job = fields.Nested(SettlementCellSchema, required=True, allow_none=True)
     session_request = fields.Nested(SettlementCellSchema, required=True, allow_none=True)
     inference = fields.Nested(SettlementRunCellSchema, required=True, allow_none=True)
+    verification = fields.Nested(SettlementUnitCellSchema, required=True, allow_none=True)
+    plan = fields.Nested(SettlementCellSchema, required=True, allow_none=True)
 
 
 class RatesSchema(Fields):

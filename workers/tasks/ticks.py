@@ -6,6 +6,7 @@ from config.schedule import (
     CLOSE_EPOCHS,
     EXPIRE_RUNS,
     EXPIRE_SESSIONS,
+    EXPIRE_VERIFICATIONS,
     INTEGRATE,
     MACAROON_ROTATE,
     PROBE,
@@ -67,7 +68,15 @@ def probe_upstreams() -> None:
 @app.task(name=f"tick.{EXPIRE_RUNS.name}")
 def expire_runs() -> None:
     """End the runs whose time is up."""
-    container().work.tick(EXPIRE_RUNS, container().runs.expire)
+    if container().work.tick(EXPIRE_RUNS, lambda _tx: None):
+        container().runs.expire()
+
+
+@app.task(name=f"tick.{EXPIRE_VERIFICATIONS.name}")
+def expire_verifications() -> None:
+    """End the verifications whose time is up."""
+    if container().work.tick(EXPIRE_VERIFICATIONS, lambda _tx: None):
+        container().verifications.expire()
 
 
 @app.task(name=f"tick.{PRUNE.name}")
@@ -102,3 +111,5 @@ def _prune(tx: Tx) -> None:
     container().idempotency.prune(tx)
     container().demos.prune(tx)
     container().nodes.prune(tx)
+    container().verifications.prune(tx)
+    container().runs.forget(tx, days=container().settings.retention_days)

@@ -112,15 +112,17 @@ class Upstream:
         on_token: Callable[[str], None] | None = None,
         seed: int | None = None,
         deadline_s: float | None = None,
+        check: Callable[[], None] | None = None,
     ) -> Completion:
-        """Ask for one completion and return it whole. Raises `UpstreamError`, or what `on_token` raises.
+        """Ask for one completion and return it whole. Raises `UpstreamError`, or what `on_token` or `check` raises.
 
-        `on_token` sees each piece of text as it comes; if it raises, the stream is closed first. `schema` asks for strict
-        JSON (the answer is not checked here). `deadline_s` shortens this client's own deadline for this call.
+        `on_token` sees each piece of text as it comes; if it raises, the stream is closed first. `check` is called a few times a
+        second while the upstream is silent. `schema` asks for strict JSON (the answer is not checked here). `deadline_s` shortens
+        this client's own deadline for this call.
         """
         body = _request_body(model, messages, max_tokens, temperature, top_p, stop, schema, schema_name, seed)
         end_s = self._deadline_s if deadline_s is None else min(deadline_s, self._deadline_s)
-        limits = CallLimits(self._clock, first_token_s=self._first_token_s, deadline_s=end_s)
+        limits = CallLimits(self._clock, first_token_s=self._first_token_s, deadline_s=end_s, check=check)
         prompt_chars = sum(len(message.content) for message in messages)
         reception = Reception(model=model, prompt_chars=prompt_chars, max_tokens=max_tokens)
         with limits.enforced():

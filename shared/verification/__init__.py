@@ -1,0 +1,1 @@
+"""Verification: claims that are run, and code that is held against its specifications."""

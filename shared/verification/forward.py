@@ -1,0 +1,200 @@
+"""The stages of `forward`: claims from the code, verdicts from runs, remediations for what did not hold.
+
+The model proposes: calls with values, second implementations, corrections. What is decided is decided by what ran, or by rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from decimal import Decimal
+
+from shared.sandbox.model import Language, Outcome, Probe
+from shared.source.blanking import without_comments
+from shared.source.languages import can_be_parsed, can_be_run
+from shared.verification import prompts, references
+from shared.verification.candidates import candidates, is_inside
+from shared.verification.claims import executed, exemplary, loading, numbered, untestable
+from shared.verification.derivations import settled
+from shared.verification.examples import Example, examples
+from shared.verification.items import Claim, EvidenceKind, Remediation, Ruling, Submitted, Verdict
+from shared.verification.opinions import opinions
+from shared.verification.remedies import by_unit, is_open, remedies, unworded
+from shared.verification.rulings import Basis
+from shared.verification.static import finding_claims, parsing, static_verdicts
+from shared.verification.tools import FaultCode, StageFailed, Tools
+from shared.verification.units import MOST_SHOWN_CHARS, MOST_UNITS, Unit, units
+from shared.verification.variations import variations
+from shared.verification.verdicts import LIMITS
+from shared.verification.verdicts import executed as executed_verdicts
+
+_CLAIMS_OF_ALL = 36
+_FEWEST_OF_ONE = 3
+_MOST_OF_ONE = 8
+_REFERENCES = (1, 2)
+_FIRST_SEED = 7
+_FEW = 4
+_LEFT_FOR_VARIATIONS = 2
+_BOLD = Decimal("0.3")
+_BOLDER = Decimal("0.8")
+_NOTHING_TO_CALL = (
+    "The code declares no function and no class that could be called from outside, so that nothing of it can be run."
+)
+_NO_CLAIMS = "The model gave no claim that can be checked."
+
+
+def extract(submitted: Submitted, tools: Tools) -> tuple[Claim, ...]:
+    """Return what the code is held to, at most 40 claims and never none. Raises `StageFailed`."""
+    found = units(submitted.code, submitted.language)
+    if not can_be_run(submitted.language):
+        parses = (parsing(),) if can_be_parsed(submitted.language) else ()
+        return numbered([*parses, *finding_claims(submitted, found, is_syntax_known=False), *_worded(submitted, tools)])
+    if not _loads(submitted, tools):
+        faults = finding_claims(submitted, found, is_syntax_known=False)
+        return numbered([loading(), *faults, *_worded(submitted, tools)])
+    faults = finding_claims(submitted, found, is_syntax_known=True)
+    if not found:
+        return numbered([*faults, untestable(_NOTHING_TO_CALL, basis=Basis.RULE)])
+    claims = [*_examples(submitted, found), *_of_units(submitted, found, tools)]
+    if not claims:
+        raise StageFailed(FaultCode.UPSTREAM_ERROR, _NO_CLAIMS)
+    return numbered([*faults, *_passed_over(found), *claims])
+
+
+def verify(submitted: Submitted, claims: Sequence[Claim], tools: Tools) -> tuple[Verdict, ...]:
+    """Return one verdict for each claim, in their order."""
+    found = {unit.name: unit for unit in units(submitted.code, submitted.language)}
+    run = [claim for claim in claims if claim.probe is not None and can_be_run(submitted.language)]
+    looked_at = [claim for claim in claims if claim.testable and claim.probe is None]
+    decided = {
+        verdict.claim_id: verdict
+        for verdict in (*executed_verdicts(submitted, run, found, tools), *static_verdicts(submitted, looked_at))
+    }
+    verdicts = [decided.get(claim.id) or _undecidable(claim) for claim in claims]
+    return _with_opinions(submitted, claims, verdicts, tools)
+
+
+def remediate(
+    submitted: Submitted, claims: Sequence[Claim], verdicts: Sequence[Verdict], tools: Tools
+) -> tuple[Remediation, ...]:
+    """Return one remediation for each claim that is FAIL or PARTIAL, in the claims' order; none, and no question, without such."""
+    by_id = {verdict.claim_id: verdict for verdict in verdicts}
+    pairs = [(claim, by_id[claim.id]) for claim in claims if claim.id in by_id and is_open(by_id[claim.id])]
+    found = {unit.name: unit for unit in units(submitted.code, submitted.language)}
+    of_units, others = by_unit(pairs, found)
+    done = [unworded(claim, verdict) for claim, verdict in others]
+    for name, concerned in of_units.items():
+        done += remedies(submitted, found[name], concerned, tools)
+    return tuple(sorted(done, key=lambda remediation: remediation.claim_id))
+
+
+def _loads(submitted: Submitted, tools: Tools) -> bool:
+    language = Language(submitted.language)
+    ran = tools.sandboxes.run(language, submitted.code, [Probe("0")], limits=LIMITS, check=tools.check)
+    return ran.observations[0].outcome is Outcome.RETURNED
+
+
+def _examples(submitted: Submitted, found: Sequence[Unit]) -> Iterator[Claim]:
+    """Yield the claims that the context itself makes."""
+    by_name = {unit.name: unit for unit in found}
+    for example in examples(submitted.context, list(by_name), Language(submitted.language)):
+        unit = _unit_of(example, found)
+        if unit is not None:
+            yield exemplary(unit, example, submitted.context)
+
+
+def _unit_of(example: Example, found: Sequence[Unit]) -> Unit | None:
+    called = example.call.removeprefix("new ").partition("(")[0].strip()
+    return next((unit for unit in found if unit.name == called), None)
+
+
+def _of_units(submitted: Submitted, found: Sequence[Unit], tools: Tools) -> list[Claim]:
+    looked_at = found[:MOST_UNITS]
+    most = max(_FEWEST_OF_ONE, min(_MOST_OF_ONE, _CLAIMS_OF_ALL // len(looked_at)))
+    return [claim for unit in looked_at for claim in _of_unit(submitted, unit, tools, most)]
+
+
+def _of_unit(submitted: Submitted, unit: Unit, tools: Tools, most: int) -> list[Claim]:
+    language = Language(submitted.language)
+    asked_for = max(_FEWEST_OF_ONE, most - _LEFT_FOR_VARIATIONS)
+    probes = _tests(submitted, unit, tools, asked_for, seed=_FIRST_SEED)
+    if len(probes) < min(_FEW, asked_for):
+        others = _tests(submitted, unit, tools, asked_for, seed=_FIRST_SEED + 1, temperature=_BOLDER)
+        probes = tuple({(probe.setup, probe.call): probe for probe in (*others, *probes)}.values())[:asked_for]
+    if not probes:
+        return []
+    calls = [probe.call for probe in probes]
+    written = references.written(unit, submitted, calls, tools, numbers=_REFERENCES)
+    found = settled([*probes, *variations(probes, submitted.context)], written, language, tools)[:most]
+    kept = [one for one in found if one.is_unanimous or is_inside(one.probe, submitted.context)]
+    return [executed(unit, one, submitted.context) for one in (kept if len(kept) >= _FEWEST_OF_ONE else found)]
+
+
+def _tests(
+    submitted: Submitted, unit: Unit, tools: Tools, most: int, *, seed: int, temperature: Decimal = _BOLD
+) -> tuple[Probe, ...]:
+    tools.check()
+    system, user = prompts.tests(unit, language=submitted.language, context=submitted.context, most=most)
+    answer = tools.asker.ask(
+        system=system,
+        user=user,
+        schema=prompts.tests_schema(unit, most),
+        name=prompts.TESTS,
+        max_tokens=prompts.TESTS_MAX_TOKENS,
+        temperature=temperature,
+        seed=seed,
+    )
+    return candidates(answer, unit, language=Language(submitted.language), context=submitted.context)[:most]
+
+
+def _passed_over(found: Sequence[Unit]) -> list[Claim]:
+    """Return the claim that says which functions nobody looked at."""
+    left = [unit.name for unit in found[MOST_UNITS:]]
+    if not left:
+        return []
+    names = ", ".join(left[:20])
+    return [
+        untestable(f"Not looked at, as one request covers {MOST_UNITS} functions: {names}."[:600], basis=Basis.RULE)
+    ]
+
+
+def _worded(submitted: Submitted, tools: Tools) -> list[Claim]:
+    """Return claims in the model's words about code that cannot be run here."""
+    tools.check()
+    system, user = prompts.statements(_shown(submitted), language=submitted.language, context=submitted.context)
+    answer = tools.asker.ask(
+        system=system,
+        user=user,
+        schema=prompts.statements_schema(),
+        name=prompts.STATEMENTS,
+        max_tokens=prompts.STATEMENTS_MAX_TOKENS,
+    )
+    return [untestable(claim["description"]) for claim in answer["claims"]]
+
+
+def _shown(submitted: Submitted) -> str:
+    return without_comments(submitted.code, submitted.language)[:MOST_SHOWN_CHARS]
+
+
+def _undecidable(claim: Claim) -> Verdict:
+    reason = "No run can decide this claim." if claim.basis != Basis.RULE else claim.description
+    return Verdict(claim.id, Ruling.NOT_APPLICABLE, reason)
+
+
+def _with_opinions(
+    submitted: Submitted, claims: Sequence[Claim], verdicts: Sequence[Verdict], tools: Tools
+) -> tuple[Verdict, ...]:
+    """Return the verdicts, those of N/A with the model's opinion beside them."""
+    by_id = {verdict.claim_id: verdict for verdict in verdicts}
+    open_ones = [
+        claim
+        for claim in claims
+        if by_id[claim.id].verdict is Ruling.NOT_APPLICABLE and (claim.basis != Basis.RULE or claim.probe is not None)
+    ]
+    held = opinions(submitted, _shown(submitted), open_ones, tools)
+    return tuple(
+        replace(verdict, opinion=held[verdict.claim_id], evidence_kind=EvidenceKind.OPINION)
+        if verdict.claim_id in held
+        else verdict
+        for verdict in verdicts
+    )

@@ -1,0 +1,79 @@
+"""Mending code that fails specifications: a bounded number of attempts, each verified in full, the best of them chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from shared.verification.conformance import SecondProgram, held
+from shared.verification.generation import Failing, mended
+from shared.verification.items import Attempt, Constraint, Specification, SpecStatus, SpecVerdict, Task
+from shared.verification.specifications import runnable, stated
+from shared.verification.tools import Tools
+
+ROUNDS = 2
+_MOST_SHOWN = 5
+
+
+def repair(
+    task: Task,
+    specs: Sequence[Specification],
+    constraints: Sequence[Constraint],
+    code: str,
+    verdicts: Sequence[SpecVerdict],
+    tools: Tools,
+    *,
+    rounds: int = ROUNDS,
+) -> tuple[Attempt, ...]:
+    """Return the attempts, the generated code first, one of them chosen.
+
+    Chosen is the one that satisfies most specifications, the earlier of two that satisfy as many; never one that loses what the task
+    states and the first had. Disputed specifications are not chased: to mend them could be to break the code.
+    """
+    attempts = [_attempt(1, code, verdicts)]
+    second = SecondProgram(task, specs[0].assertion, tools)
+    for number in range(1, rounds + 1):
+        best = attempts[_best(attempts, specs)]
+        failures = _failures(specs, best.verdicts)
+        if not failures or runnable(task.language) is None:
+            break
+        tools.check()
+        tried = mended(task, specs, constraints, Failing(best.code, tuple(failures), number), tools)
+        if any(tried == attempt.code for attempt in attempts):
+            continue  # the model gave back what was judged already
+        attempts.append(_attempt(len(attempts) + 1, tried, held(task, specs, tried, tools, second)))
+    chosen = _best(attempts, specs)
+    return tuple(replace(attempt, chosen=index == chosen) for index, attempt in enumerate(attempts))
+
+
+def _attempt(number: int, code: str, verdicts: Sequence[SpecVerdict]) -> Attempt:
+    return Attempt(number, code, tuple(verdicts), len(_satisfied(verdicts)), chosen=False)
+
+
+def _best(attempts: Sequence[Attempt], specs: Sequence[Specification]) -> int:
+    """Return the index of the best attempt so far."""
+    kept = _satisfied(attempts[0].verdicts) & stated(specs)
+    eligible = [index for index, attempt in enumerate(attempts) if kept <= _satisfied(attempt.verdicts)]
+    return max(eligible, key=lambda index: (attempts[index].satisfied, -index))
+
+
+def _satisfied(verdicts: Sequence[SpecVerdict]) -> frozenset[str]:
+    return frozenset(verdict.spec_id for verdict in verdicts if verdict.status is SpecStatus.SATISFIED)
+
+
+def _failures(specs: Sequence[Specification], verdicts: Sequence[SpecVerdict]) -> list[str]:
+    """Return what is to be mended, in words: what the task states first, then what a second program confirms, then the rest."""
+    certain = stated(specs)
+    failed = [
+        verdict
+        for verdict in verdicts
+        if verdict.status in {SpecStatus.UNSATISFIED, SpecStatus.PARTIAL} and not verdict.disputed
+    ]
+    failed.sort(key=lambda verdict: (verdict.spec_id not in certain, not _is_confirmed(verdict)))
+    return [f"- {verdict.reasoning}" for verdict in failed[:_MOST_SHOWN]]
+
+
+def _is_confirmed(verdict: SpecVerdict) -> bool:
+    """Say whether the second program gave what was expected."""
+    seconds = [second for run in verdict.transcript for second in run.get("references", ())]
+    return any(second.get("matches") for second in seconds)

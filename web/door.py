@@ -189,9 +189,10 @@ class Operations(flask_smorest.Blueprint):  # type: ignore[misc]
 
     def _declared(self, view: Callable[..., Any], name: str, answers: Answers, *, faults: tuple[int, ...]) -> Any:
         declared: Any = view
-        for status in sorted({*answers.errors, *faults}):
+        also = answers.also or {}
+        for status in sorted({*answers.errors, *faults} - set(also)):  # of two for one status the first would stand
             declared = self.alt_response(status, HTTPStatus(status).name)(declared)
-        for status, schema in (answers.also or {}).items():
+        for status, schema in also.items():
             declared = self.alt_response(status, schema=schema)(declared)
         declared = self.response(answers.status, answers.schema, content_type=answers.media_type)(declared)
         content = {**(_EVENTS if answers.streams else {}), **dict.fromkeys(answers.alternatives, _OBJECT)}

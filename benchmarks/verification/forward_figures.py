@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from benchmarks.figures import percentile
 from benchmarks.verification.intervals import Share, mcnemar
 from benchmarks.verification.records import Record
-from benchmarks.verification.trials import COMPLETE
+from benchmarks.verification.trials import COMPLETE, PIPELINE
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,8 @@ class Taken:
 
     @classmethod
     def of(cls, records: Sequence[Record]) -> Taken:
-        """Return what these took; there is at least one."""
+        """Return what those of them that came to a result took; where none did, what all took. There is at least one."""
+        records = [record for record in records if record["state"] == COMPLETE] or records
         seconds = [record["took_s"] for record in records]
         means = [
             sum(record[name] for record in records) / len(records) for name in ("calls", "tokens_in", "tokens_out")
@@ -125,8 +126,7 @@ def _way(records: Sequence[Record]) -> WayFigures:
 def _flags(records: Sequence[Record], *, leniently: bool = False) -> Flags:
     correct = [record for record in records if not record["kind"]]
     defective = [record for record in records if record["kind"]]
-    reasons = [fail["right"] for record in records for fail in record.get("fails", ()) if "right" in fail]
-    is_known = bool(reasons) or not any(record.get("fails") for record in records)
+    is_known = all(record["way"] == PIPELINE for record in records)
     return Flags(
         correct=len(correct),
         defective=len(defective),

@@ -65,7 +65,7 @@ def written(assignment: Assignment, way: str, judges: Judges) -> Record:
 def _verified(subject: Subject, program: Program, judges: Judges) -> Record:
     run = judges.pipelines.forward(program.code, language=program.language, context=program.context)
     if run["state"] != COMPLETE:
-        return _failed(run["error"]["code"]) | _taken(run["usage"])
+        return _unfinished(run) | _taken(run["usage"])
     result = run["result"]
     items = result["verification"]["items"]
     claims = {claim["id"]: claim for claim in result["claims"]["items"]}
@@ -113,7 +113,7 @@ def _believed(program: Program, judges: Judges) -> Record:
 def _generated(assignment: Assignment, judges: Judges) -> Record:
     run = judges.pipelines.reverse(assignment.task, language=assignment.language)
     if run["state"] != COMPLETE:
-        return _failed(run["error"]["code"]) | _taken(run["usage"])
+        return _unfinished(run) | _taken(run["usage"])
     result = run["result"]
     kept = ("satisfied", "partial", "unsatisfied", "unknown", "total", "percentage")
     return {
@@ -153,8 +153,14 @@ def _counted(values: Iterable[str]) -> dict[str, int]:
     return dict(Counter(values))
 
 
-def _failed(code: str) -> Record:
-    return {"state": FAILED, "error": code}
+def _unfinished(run: Mapping[str, Any]) -> Record:
+    """Return how a run ended that has no result; a cancelled one has no error."""
+    error = run.get("error") or {"code": run["state"], "message": "by hand"}
+    return _failed(f"{error['code']}: {error['message']}")
+
+
+def _failed(error: str) -> Record:
+    return {"state": FAILED, "error": error}
 
 
 def _taken(usage: Mapping[str, Any]) -> Record:

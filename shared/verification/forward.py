@@ -15,10 +15,11 @@ from shared.source.languages import can_be_parsed, can_be_run
 from shared.verification import prompts, references
 from shared.verification.candidates import candidates, is_inside
 from shared.verification.claims import executed, exemplary, loading, numbered, untestable
-from shared.verification.derivations import settled
+from shared.verification.derivations import Settled, settled
 from shared.verification.examples import Example, examples
 from shared.verification.items import Claim, EvidenceKind, Remediation, Ruling, Submitted, Verdict
 from shared.verification.opinions import opinions
+from shared.verification.references import Reference
 from shared.verification.remedies import by_unit, is_open, remedies, unworded
 from shared.verification.rulings import Basis
 from shared.verification.static import finding_claims, parsing, static_verdicts
@@ -32,6 +33,7 @@ _CLAIMS_OF_ALL = 36
 _FEWEST_OF_ONE = 3
 _MOST_OF_ONE = 8
 _REFERENCES = (1, 2)
+_SPARE_REFERENCE = 3
 _FIRST_SEED = 7
 _FEW = 4
 _LEFT_FOR_VARIATIONS = 2
@@ -115,19 +117,38 @@ def _of_units(submitted: Submitted, found: Sequence[Unit], tools: Tools) -> list
 
 
 def _of_unit(submitted: Submitted, unit: Unit, tools: Tools, most: int) -> list[Claim]:
-    language = Language(submitted.language)
     asked_for = max(_FEWEST_OF_ONE, most - _LEFT_FOR_VARIATIONS)
     probes = _tests(submitted, unit, tools, asked_for, seed=_FIRST_SEED)
-    if len(probes) < min(_FEW, asked_for):
+    written: tuple[Reference, ...] = ()
+    found: tuple[Settled, ...] = ()
+    if len(probes) >= min(_FEW, asked_for):
+        written = _references(submitted, unit, probes, tools)
+        found = _settled(submitted, probes, written, tools)
+    if not found:
         others = _tests(submitted, unit, tools, asked_for, seed=_FIRST_SEED + 1, temperature=_BOLDER)
         probes = tuple({(probe.setup, probe.call): probe for probe in (*others, *probes)}.values())[:asked_for]
-    if not probes:
-        return []
+        written = written or (_references(submitted, unit, probes, tools) if probes else ())
+        found = _settled(submitted, probes, written, tools)
+    return [executed(unit, one, submitted.context) for one in found[:most]]
+
+
+def _references(submitted: Submitted, unit: Unit, probes: Sequence[Probe], tools: Tools) -> tuple[Reference, ...]:
+    """Return two implementations; where one of the first two is unusable, a third takes its place."""
     calls = [probe.call for probe in probes]
     written = references.written(unit, submitted, calls, tools, numbers=_REFERENCES)
-    found = settled([*probes, *variations(probes, submitted.context)], written, language, tools)[:most]
-    kept = [one for one in found if one.is_unanimous or is_inside(one.probe, submitted.context)]
-    return [executed(unit, one, submitted.context) for one in (kept if len(kept) >= _FEWEST_OF_ONE else found)]
+    if len(written) < len(_REFERENCES):
+        written += references.written(unit, submitted, calls, tools, numbers=[_SPARE_REFERENCE])
+    return written
+
+
+def _settled(
+    submitted: Submitted, probes: Sequence[Probe], written: Sequence[Reference], tools: Tools
+) -> tuple[Settled, ...]:
+    """Return the settled calls; those outside of the contract go where not all agree on them and enough others remain."""
+    every = [*probes, *variations(probes, submitted.context)]
+    found = settled(every, written, Language(submitted.language), tools)
+    kept = tuple(one for one in found if one.is_unanimous or is_inside(one.probe, submitted.context))
+    return kept if len(kept) >= _FEWEST_OF_ONE else found
 
 
 def _tests(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from shared.sandbox.model import Language
 from shared.verification.units import Unit
 
 TESTS = "verification_tests"
@@ -28,15 +29,16 @@ _MOST_CASES = 3
 
 _TESTS = (
     "You write unit tests from a {kind}'s description. `call` is one expression in {language}, with literal arguments, no two tests"
-    " alike. `expected` is the literal value it must return, or `raises ErrorType`."
+    " alike. `expected` is the value it must return, written as a literal such as 7, 'ab' or [1, 2]; where it must fail, `raises`"
+    " and the error's type."
 )
 _SHAPES = "below, at and above limits; odd and even sizes; repeated and unsorted values"
 _SEQUENCES = "three to six calls each, ending with different methods"
 _CLASS_TESTS = (
     "You write tests of a class from its description, each a sequence of method calls on a new object. `arguments`: the literal"
     " arguments of the constructor, empty if it takes none. `calls`: the method calls, one after the other, such as `method(1)`, with"
-    " literal arguments in {language}, most of them several; no two tests alike. `expected`: the literal value that the last call"
-    " returns, or `raises ErrorType`."
+    " literal arguments in {language}, most of them several; no two tests alike. `expected`: the value that the last call"
+    " returns, written as a literal such as 7, 'ab' or [1, 2]; where it must fail, `raises` and the error's type."
 )
 _REFERENCE = (
     "You are a careful {language} programmer. Write the {kind} that is described, whole and correct for all inputs that the"
@@ -85,7 +87,7 @@ def reference(unit: Unit, *, language: str, context: str | None, calls: Sequence
     examples = "\nIt is called like " + ", ".join(calls[:2]) if calls else ""
     return (
         system.format(language=language, kind=unit.kind),
-        f"{_described(context)}Signature:\n{unit.signature}{examples}",
+        f"{_described(context)}Signature:\n{_declared(unit, language)}{examples}",
     )
 
 
@@ -134,6 +136,11 @@ def remedy_schema() -> dict[str, Any]:
         "lines": _source(),
     }
     return _object(members)
+
+
+def _declared(unit: Unit, language: str) -> str:
+    """Return the signature with what opens a body: without its brace the small model forgets all braces."""
+    return unit.signature if language == Language.PYTHON else f"{unit.signature.rstrip(' {')} {{"
 
 
 def _described(context: str | None) -> str:

@@ -18,7 +18,7 @@ from shared.verification.tools import StageFailed, Tools
 from shared.verification.units import Unit
 
 LIMITS = Limits(wall_s=4.0, cpu_s=4, run_s=30.0)
-_TEMPERATURES = (Decimal(0), Decimal("0.6"), Decimal("0.8"))
+_TEMPERATURES = (Decimal(0), Decimal("0.6"), Decimal("0.8"), Decimal("0.4"))
 _SEED = 20_261
 
 

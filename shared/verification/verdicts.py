@@ -17,7 +17,7 @@ from shared.verification.tools import Tools
 from shared.verification.units import Unit
 
 LIMITS = Limits(wall_s=8.0, run_s=60.0)
-_LAST_REFERENCE = 3
+_LAST_REFERENCE = 4
 _NEVER_LOADED = ("SyntaxError", "IndentationError", "TabError")
 
 

@@ -396,3 +396,14 @@ def test_llms_txt_names_every_operation_that_is_built(client: FlaskClient) -> No
     for path, base in (("/api/openapi.json", "/api"), ("/openapi.json", ""), ("/api/v1/openapi.json", "")):
         for name, (method, address, _) in by_id(client.get(path).get_json()).items():
             assert (f"- {method.upper()} {base}{address}:" in text) == (name not in unbuilt), name
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/models/{model}"])
+def test_where_openais_clients_call_every_error_is_declared_in_openais_shape(client: FlaskClient, path: str) -> None:
+    document = client.get("/openapi.json").get_json()
+    (operation,) = (part for part in document["paths"][path].values() if "responses" in part)
+    errors = {status: answer for status, answer in operation["responses"].items() if status >= "400"}
+    assert errors
+    for status, answer in errors.items():
+        shape = answer["content"]["application/json"]["schema"]["$ref"]
+        assert shape.endswith("/OpenAiErrorResponse"), status

@@ -125,6 +125,14 @@ class Loopback(HTTPAdapter):
         super().init_poolmanager(*arguments, source_address=(f"127.0.{third}.{fourth + 2}", 0), **options)
 
 
+def caller(keys: KeyRing | None) -> requests.Session:
+    """Return somebody to call with, who shows `keys`."""
+    session = requests.Session()
+    session.mount("http://", Loopback())
+    session.auth = keys
+    return session
+
+
 class Judge:
     """Sends a document's cases to the service and holds each answer against what is promised."""
 
@@ -138,10 +146,7 @@ class Judge:
 
     def caller(self) -> requests.Session:
         """Return somebody to call with."""
-        session = requests.Session()
-        session.mount("http://", Loopback())
-        session.auth = self._keys
-        return session
+        return caller(self._keys)
 
     def ask(self, case: Case[Any], session: requests.Session) -> None:
         """Send `case` and check the answer."""

@@ -19,6 +19,8 @@ NEEDS_NO_MORE_THAN_THE_COMMIT = {
     "Work.hold": "extends a lease in the transaction of what it allows, and that stands in a failpoint of its own",
     "Work._renew": "extends a lease; without it the lease lapses, which is what a death does",
     "Work.relay": "the rows are taken in the transaction that publishes them: outbox.publish, then the commit",
+    "Runs._expire": "one transaction that ends one overdue run; what died before its commit is overdue still at the next turn",
+    "Verifications._end_overdue": "the same for a verification",
     "Work.tick": "the tick's row moves in the transaction of the tick's action: tick.turn, then the commit",
     "Work.sing": "a sign of life; the next one comes in ten seconds",
 }

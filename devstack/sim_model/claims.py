@@ -13,7 +13,6 @@ from typing import Any
 from devstack.sim_model.chat import ChatRequest
 
 _TESTED = re.compile(r"Write (?P<count>\d+) different tests of `(?P<name>[^`]+)`")
-_LANGUAGE = re.compile(r"^Language: (?P<name>\w+)", re.MULTILINE)
 _PROGRAMMED = re.compile(r"\b(?P<name>python|javascript|typescript)\b")
 _SIGNATURE = re.compile(r"Signature:\n(?P<text>.*)", re.DOTALL)
 _MENDED = re.compile(r"Code:\n(?P<code>.*)\n\nWhat is wrong with `(?P<name>[^`]+)`:", re.DOTALL)
@@ -40,7 +39,7 @@ def claim_answer(request: ChatRequest) -> Mapping[str, Any] | None:
     """Return the answer to one of the questions of `forward`; None for all others."""
     match request.schema_name:
         case "verification_tests":
-            return _tests(request.user_text)
+            return _tests(request.text, request.user_text)
         case "verification_reference":
             return _reference(request.text, request.user_text)
         case "verification_remedy":
@@ -48,27 +47,27 @@ def claim_answer(request: ChatRequest) -> Mapping[str, Any] | None:
     return None
 
 
-def _tests(text: str) -> Mapping[str, Any] | None:
+def _tests(whole: str, text: str) -> Mapping[str, Any] | None:
     wish = _TESTED.search(text)
     if wish is None:
         return None
     name, count = wish["name"], int(wish["count"])
     if name == "add":
-        return {"tests": [{"call": f"add({pair})", "expected": str(total)} for pair, total in _SUMS[:count]]}
-    language = _LANGUAGE.search(text)
+        return {"tests": [f"add({pair}) == {total}" for pair, total in _SUMS[:count]]}
+    language = _PROGRAMMED.search(whole)
     is_python = language is not None and language["name"] == "python"
     nothing = "None" if is_python else "undefined"
     if any(found["name"] == name for found in _CLASS.finditer(text)):
         method = _METHOD.search(text.partition("Code:\n")[2])
         named = method["name"] if method else "method"
         tests = [
-            {"arguments": "", "calls": [f"{named}()", f"{named}({number})"], "expected": nothing}
+            {"arguments": "", "calls": [f"{named}()", f"{named}({number}) == {nothing}"]}
             for number in range(1, count + 1)
         ]
         return {"tests": tests}
     arity = _arity(name, text)
     calls = [f"{name}({', '.join(str(number + place) for place in range(arity))})" for number in range(1, count + 1)]
-    return {"tests": [{"call": call, "expected": nothing} for call in calls]}
+    return {"tests": [f"{call} == {nothing}" for call in calls]}
 
 
 def _reference(whole: str, text: str) -> Mapping[str, Any] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from shared.sandbox.model import Language, Probe
 from shared.source.trees import parse
 from shared.verification.examples import Example
-from shared.verification.literals import free_names, respelled
+from shared.verification.literals import asserted, free_names, respelled
 from shared.verification.traits import Trait, odd_kinds, outside, traits, unspoken
 from shared.verification.units import Unit
 
@@ -25,8 +24,6 @@ _ANY = frozenset({"error", "exception", "an", "a", "the"})
 _UNFIT = frozenset({Trait.NOTHING, Trait.NOT_FINITE, Trait.OTHER_KIND})
 _FEWEST = 3
 _OBJECT = "subject"
-_NAME = re.compile(r"[A-Za-z_$][\w$]*")
-_BARE_TEXT = re.compile(r"[^\s\"'`()\[\]{}\\]+")
 _METHOD_CALL = re.compile(
     r"(?:await\s+)?(?:[A-Za-z_$][\w$]*\.)?(?P<name>[A-Za-z_$][\w$]*)(?P<rest>\(.*\))\Z", re.DOTALL
 )
@@ -38,9 +35,8 @@ def candidates(answer: Mapping[str, Any], unit: Unit, *, language: Language, con
     An expected value that is none is left out; the call may still serve.
     """
     found: dict[tuple[str, str], Probe] = {}
-    for item in answer["tests"]:
-        probe = _probe(item, unit, language)
-        if probe is not None:
+    for test in answer["tests"]:
+        for probe in _probes(test, unit, language):
             found.setdefault((probe.setup, _squeezed(probe.call)), probe)
     probes = tuple(found.values())
     fit = tuple(_fit(probes, context))
@@ -87,57 +83,67 @@ def _fit(probes: Sequence[Probe], context: str | None) -> Iterator[Probe]:
             yield probe
 
 
-def _probe(item: Mapping[str, Any], unit: Unit, language: Language) -> Probe | None:
-    found = _sequence(item, unit, language) if unit.is_class else _single(item["call"], unit, language)
-    if found is None:
-        return None
-    setup, call = found
-    expected = item["expected"].strip().rstrip(";").strip()
-    raises = _raised(expected)
+def _probes(test: Any, unit: Unit, language: Language) -> Iterator[Probe]:
+    if unit.is_class:
+        yield from _sequence(test, unit, language)
+        return
+    call, wanted = _asserted(test)
+    if is_expression(call, language) and re.search(rf"(?<![\w.$]){re.escape(unit.name)}\s*\(", call) is not None:
+        yield _probe("", call, wanted, unit, language)
+
+
+def _asserted(text: str) -> tuple[str, str]:
+    """Return the call and the value, or the error, of an assertion; a call alone asserts nothing."""
+    plain = text.strip().removeprefix("assert ").rstrip(";").strip()
+    split = asserted(plain)
+    if split is None:
+        return plain, ""
+    call, operator, wanted = split
+    return call, f"raises {wanted}" if operator.startswith(("raise", "throw")) else wanted
+
+
+def _probe(setup: str, call: str, wanted: str, unit: Unit, language: Language) -> Probe:
+    raises = _raised(wanted)
     if raises is not None:
         return Probe(call=call, raises=raises, setup=setup)
-    return Probe(call=call, expected=_value(expected, unit, language), setup=setup)
+    return Probe(call=call, expected=_value(wanted, unit, language), setup=setup)
 
 
-def _value(text: str, unit: Unit, language: Language) -> str | None:
-    """Return the expression that an expected value is; text that lost its quotes gets them back; None for what is no value."""
-    expected = respelled(text, language)
-    free = free_names(expected)
-    if free & {unit.name, *unit.parameters, *unit.methods} or _NAME.fullmatch(expected):
-        return None if free else expected
-    if is_expression(expected, language) and (not free or "(" in expected):
-        return expected
-    return json.dumps(expected, ensure_ascii=False) if _BARE_TEXT.fullmatch(expected) else None
-
-
-def _single(text: str, unit: Unit, language: Language) -> tuple[str, str] | None:
-    """Return no setup and the call, if it is one of `unit`."""
-    call = text.strip().rstrip(";").strip()
-    is_one = is_expression(call, language) and re.search(rf"(?<![\w.$]){re.escape(unit.name)}\s*\(", call) is not None
-    return ("", call) if is_one else None
-
-
-def _sequence(item: Mapping[str, Any], unit: Unit, language: Language) -> tuple[str, str] | None:
-    """Return the making of an object with all calls but the last, and the last; None where one is no call of a method."""
-    given = item["arguments"].strip()
+def _sequence(test: Mapping[str, Any], unit: Unit, language: Language) -> Iterator[Probe]:
+    """Yield a probe for each call with a value, and for the last: what comes before it is its setup."""
+    given = test["arguments"].strip()
     if given[:1] == "(" and given[-1:] == ")":
         given = given[1:-1]
     is_python = language is Language.PYTHON
-    made = f"{_OBJECT} = {unit.name}({given})" if is_python else f"const {_OBJECT} = new {unit.name}({given});"
-    calls: list[str] = []
-    for place, text in enumerate(item["calls"]):
-        if place == 0 and re.match(rf"(?:new\s+)?{re.escape(unit.name)}\s*\(", text.strip()):
+    done = [f"{_OBJECT} = {unit.name}({given})" if is_python else f"const {_OBJECT} = new {unit.name}({given});"]
+    for place, text in enumerate(test["calls"], 1):
+        if place == 1 and re.match(rf"(?:new\s+)?{re.escape(unit.name)}\s*\(", text.strip()):
             continue
-        method = _METHOD_CALL.match(text.strip().rstrip(";").strip())
-        if method is None or method["name"] not in unit.methods:
-            return None
-        calls.append(f"{_OBJECT}.{method['name']}{method['rest']}")
-    if not calls:
+        written, wanted = _asserted(text)
+        method = _METHOD_CALL.match(written)
+        call = f"{_OBJECT}.{method['name']}{method['rest']}" if method else ""
+        setup = "\n".join(done)
+        if (
+            method is None
+            or method["name"] not in unit.methods
+            or not is_expression(call, language)
+            or not is_source(setup, language)
+        ):
+            return
+        if wanted or place == len(test["calls"]):
+            yield _probe(setup, call, wanted, unit, language)
+        if wanted.startswith("raises "):
+            return
+        done.append(call if is_python else f"{call};")
+
+
+def _value(text: str, unit: Unit, language: Language) -> str | None:
+    """Return the expression that an expected value is; None for what is no value."""
+    expected = respelled(text.strip().rstrip(";").strip(), language)
+    free = free_names(expected)
+    if free & {unit.name, *unit.parameters, *unit.methods} or (free and "(" not in expected):
         return None
-    setup = "\n".join([made, *(call if is_python else f"{call};" for call in calls[:-1])])
-    if not is_source(setup, language) or not all(is_expression(call, language) for call in calls):
-        return None
-    return setup, calls[-1]
+    return expected if is_expression(expected, language) else None
 
 
 def _raised(expected: str) -> str | None:

@@ -55,16 +55,18 @@ def _is_unanimous(best: Probe, probe: Probe, seen: Sequence[_Given]) -> bool:
 
 @dataclass(frozen=True)
 class _Given:
-    """What a reference gave to a bare call, and to the same call beside what the model expects of it."""
+    """What a reference gave to a call beside what the model expects of it, and to the bare call where that is no value."""
 
     bare: Observation
     judged: Observation
 
 
 def _given(reference: Reference, language: Language, probes: Sequence[Probe], tools: Tools) -> list[_Given]:
-    bare = [replace(probe, expected=None, raises=None) for probe in probes]
-    seen = tried(reference, language, [*bare, *probes], tools)
-    return [_Given(*pair) for pair in zip(seen[: len(bare)], seen[len(bare) :], strict=True)]
+    judged = tried(reference, language, probes, tools)
+    ill = [index for index, observation in enumerate(judged) if observation.outcome is Outcome.BAD_PROBE]
+    bare = [replace(probes[index], expected=None, raises=None) for index in ill]
+    again = dict(zip(ill, tried(reference, language, bare, tools), strict=True)) if ill else {}
+    return [_Given(again.get(index, observation), observation) for index, observation in enumerate(judged)]
 
 
 def _wished(probe: Probe, seen: Sequence[_Given]) -> Probe | None:

@@ -10,6 +10,7 @@ from shared.sandbox.model import Language
 _OPENING = {"(": ")", "[": "]", "{": "}"}
 _QUOTES = "\"'`"
 _NUMBER = re.compile(r"[-+]?(?:0[xX][0-9a-fA-F]+|(?:\d[\d_]*)?\.?\d+(?:[eE][-+]?\d+)?)(?![\w])")
+_OPERATOR = re.compile(r"===?|->|\s(?:is|equals|returns|raises?|throws?)\b", re.IGNORECASE)
 _WORD = re.compile(r"[A-Za-z_$][\w$]*")
 _WORDS = frozenset({"True", "False", "None", "true", "false", "null", "undefined", "NaN", "Infinity", "nan", "inf"})
 _PYTHON = {"true": "True", "false": "False", "null": "None", "undefined": "None"}
@@ -119,6 +120,22 @@ def arguments(call: str) -> tuple[str, ...] | None:
     """Return the texts of the arguments of the call that ends `call`; None where none does."""
     brackets = last_brackets(call)
     return None if brackets is None else parts(call[brackets[0] + 1 : brackets[1] - 1])
+
+
+def asserted(text: str) -> tuple[str, str, str] | None:
+    """Split an assertion at its first operator outside of brackets and strings: call, operator, the rest; None without one."""
+    place = 0
+    while place < len(text):
+        if text[place] in _QUOTES:
+            place = string_end(text, place) or len(text)
+        elif text[place] in _OPENING:
+            place = group_end(text, place) or len(text)
+        else:
+            operator = _OPERATOR.match(text, place)
+            if operator is not None:
+                return text[:place].strip(), operator.group().strip().lower(), text[operator.end() :].strip()
+            place += 1
+    return None
 
 
 def last_brackets(call: str) -> tuple[int, int] | None:

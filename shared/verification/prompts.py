@@ -28,17 +28,16 @@ _MOST_LINES = 70
 _MOST_CASES = 3
 
 _TESTS = (
-    "You write unit tests from a {kind}'s description. `call` is one expression in {language}, with literal arguments, no two tests"
-    " alike. `expected` is the value it must return, written as a literal such as 7, 'ab' or [1, 2]; where it must fail, `raises`"
-    " and the error's type."
+    "You write unit tests from a {kind}'s description, in {language}. `tests`: assertions, one an item, such as `{name}(...) {equals}"
+    " value`, with literal arguments and values, no two alike; where it must fail, `{name}(...) raises ErrorType`."
 )
 _SHAPES = "below, at and above limits; odd and even sizes; repeated and unsorted values"
 _SEQUENCES = "three to six calls each, ending with different methods"
 _CLASS_TESTS = (
-    "You write tests of a class from its description, each a sequence of method calls on a new object. `arguments`: the literal"
-    " arguments of the constructor, empty if it takes none. `calls`: the method calls, one after the other, such as `method(1)`, with"
-    " literal arguments in {language}, most of them several; no two tests alike. `expected`: the value that the last call"
-    " returns, written as a literal such as 7, 'ab' or [1, 2]; where it must fail, `raises` and the error's type."
+    "You write tests of a class from its description, in {language}, each a sequence of method calls on a new object. `arguments`: the"
+    " literal arguments of the constructor, empty if it takes none. `calls`: the method calls, one after the other, such as"
+    " `method(1)`; those that return something with their value, such as `method() {equals} value`, or `method() raises ErrorType`."
+    " No two tests alike."
 )
 _REFERENCE = (
     "You are a careful {language} programmer. Write the {kind} that is described, whole and correct for all inputs that the"
@@ -66,18 +65,24 @@ _REMEDY = (
 
 def tests(unit: Unit, *, language: str, context: str | None, most: int) -> tuple[str, str]:
     """Return what has calls and their values written: system and user text."""
-    system = (_CLASS_TESTS if unit.is_class else _TESTS).format(language=language, kind=unit.kind)
+    equals = "==" if language == Language.PYTHON else "==="
+    system = (_CLASS_TESTS if unit.is_class else _TESTS).format(
+        language=language, kind=unit.kind, name=unit.name, equals=equals
+    )
     shapes = _SEQUENCES if unit.is_class else f"ordinary inputs of different shapes ({_SHAPES})"
     wish = f"Write {most} different tests of `{unit.name}` with {shapes}."
-    return system, f"Language: {language}\n{_described(context)}Code:\n{unit.shown}\n{wish}"
+    return system, f"{_described(context)}Code:\n{unit.shown}\n{wish}"
 
 
 def tests_schema(unit: Unit, most: int) -> dict[str, Any]:
-    """Return the schema of `tests`: calls of a function, or sequences of calls of an object's methods."""
-    called: dict[str, Any] = {"call": _text(160)}
+    """Return the schema of `tests`: assertions, or sequences of calls of an object's methods.
+
+    An assertion is one text, as people write it. Asked for a call and its value apart, the small model wants to write a number where
+    the schema wants a text, and writes nonsense.
+    """
+    test = _text(200)
     if unit.is_class:
-        called = {"arguments": _text(100, least=0), "calls": _list(_text(80), least=2, most=7)}
-    test = _object({**called, "expected": _text(160)})
+        test = _object({"arguments": _text(100, least=0), "calls": _list(_text(100), least=2, most=7)})
     return _object({"tests": _list(test, least=max(1, most - 2), most=most)})
 
 

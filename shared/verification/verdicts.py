@@ -18,6 +18,7 @@ from shared.verification.units import Unit
 
 LIMITS = Limits(wall_s=8.0, run_s=60.0)
 _LAST_REFERENCE = 4
+_FEW = 3
 _NEVER_LOADED = ("SyntaxError", "IndentationError", "TabError")
 
 
@@ -44,9 +45,9 @@ def executed(
         return ()
     language = Language(submitted.language)
     cases = _run(submitted.code, language, claims, tools)
-    _count_votes(submitted.code, language, [case for case in cases if case.seen in CONTRADICTS | {Seen.ALIKE}], tools)
+    _count_votes(submitted.code, language, cases, tools)
     undecided = [case for case in cases if _ruling(case, submitted, is_last=False) is None]
-    _ask_once_more(submitted, undecided, units, tools)
+    _ask_once_more(submitted, undecided, cases, units, tools)
     listing = Listing.of(submitted)
     return tuple(_verdict(case, submitted, listing) for case in cases)
 
@@ -85,14 +86,16 @@ def _two_of_three(
 
 
 def _count_votes(code: str, language: Language, cases: Sequence[_Case], tools: Tools) -> None:
-    _count_hypotheses(code, language, cases, tools)
+    """Count the votes on the cases that speak against the code."""
+    open_ones = [case for case in cases if case.seen in CONTRADICTS | {Seen.ALIKE}]
+    _count_hypotheses(code, language, open_ones, tools)
     by_reference: dict[tuple[int, str], list[_Case]] = {}
-    for case in cases:
+    for case in open_ones:
         for derivation in case.claim.derivations:
             if derivation["by"] == "reference":
                 by_reference.setdefault((derivation["number"], derivation["code"]), []).append(case)
     for (number, text), concerned in by_reference.items():
-        _vote(Reference(number, text), language, concerned, tools)
+        _vote(Reference(number, text), language, concerned, cases, tools)
 
 
 def _count_hypotheses(code: str, language: Language, cases: Sequence[_Case], tools: Tools) -> None:
@@ -122,39 +125,51 @@ def _probe_of(probe: Probe, believed: str) -> Probe:
     return replace(probe, expected=believed, raises=None)
 
 
-def _vote(reference: Reference, language: Language, cases: Sequence[_Case], tools: Tools) -> None:
-    given = references.tried(reference, language, [case.probe for case in cases], tools)
-    for case, observation in zip(cases, given, strict=True):
+def _vote(
+    reference: Reference, language: Language, concerned: Sequence[_Case], cases: Sequence[_Case], tools: Tools
+) -> None:
+    """Count one reference's votes. One that misses most of what the others agree on for that function is not believed."""
+    function = concerned[0].claim.function
+    agreed = [case for case in cases if case.claim.function == function and case.claim.basis == Basis.AGREED]
+    asked = list({id(case): case for case in (*agreed, *concerned)}.values())
+    given = references.tried(reference, language, [case.probe for case in asked], tools)
+    by_case = {id(case): observation for case, observation in zip(asked, given, strict=True)}
+    right = sum(bool(by_case[id(case)].matches) for case in agreed)
+    is_believed = len(agreed) < _FEW or right * 2 > len(agreed)
+    for case in concerned:
+        observation = by_case[id(case)]
         case.transcript.append(evidence.of_reference(reference.number, reference.code, observation))
-        case.votes = _with(case.votes, observation, case.observations[0])
+        case.votes = _with(case.votes, observation, case.observations[0], is_believed=is_believed)
 
 
-def _with(votes: Votes, observation: Observation, own: Observation) -> Votes:
+def _with(votes: Votes, observation: Observation, own: Observation, *, is_believed: bool) -> Votes:
     """Return the votes with that of a reference: one that raises where the code returns says something else too.
 
-    One that timed out, broke down or knows nothing of the call has no vote.
+    One that timed out, broke down or knows nothing of the call has no vote; one that is not believed still speaks for the code.
     """
+    both_raised = observation.outcome is own.outcome is Outcome.RAISED
+    both_returned = observation.outcome is own.outcome is Outcome.RETURNED
+    if (both_raised and not observation.matches) or (both_returned and observation.actual == own.actual):
+        return replace(votes, actual=votes.actual + 1)
+    if not is_believed or observation.outcome not in (Outcome.RETURNED, Outcome.RAISED):
+        return votes
     if observation.matches:
         return replace(votes, expected=votes.expected + 1)
-    if observation.outcome is own.outcome is Outcome.RAISED:
-        return replace(votes, actual=votes.actual + 1)
-    if observation.outcome not in (Outcome.RETURNED, Outcome.RAISED):
-        return votes
-    if observation.outcome is own.outcome is Outcome.RETURNED and observation.actual == own.actual:
-        return replace(votes, actual=votes.actual + 1)
     return replace(votes, other=votes.other + 1)
 
 
-def _ask_once_more(submitted: Submitted, cases: Sequence[_Case], units: Mapping[str, Unit], tools: Tools) -> None:
+def _ask_once_more(
+    submitted: Submitted, undecided: Sequence[_Case], cases: Sequence[_Case], units: Mapping[str, Unit], tools: Tools
+) -> None:
     """Have one more reference written for each unit whose cases hang on a vote."""
-    for name in dict.fromkeys(case.claim.function for case in cases):
-        concerned = [case for case in cases if case.claim.function == name]
+    for name in dict.fromkeys(case.claim.function for case in undecided):
+        concerned = [case for case in undecided if case.claim.function == name]
         unit = units.get(name or "")
         if unit is None:
             continue
         calls = [case.probe.call for case in concerned]
         for reference in references.written(unit, submitted, calls, tools, numbers=[_LAST_REFERENCE]):
-            _vote(reference, Language(submitted.language), concerned, tools)
+            _vote(reference, Language(submitted.language), concerned, cases, tools)
 
 
 def _ruling(case: _Case, submitted: Submitted, *, is_last: bool) -> Ruling | None:

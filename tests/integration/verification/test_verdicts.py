@@ -116,7 +116,7 @@ def local_model(tmp_path: Path) -> Iterator[LocalServer]:
 
 
 def _tests(*pairs: tuple[str, str]) -> dict[str, Any]:
-    return {"tests": [{"call": call, "expected": expected} for call, expected in pairs]}
+    return {"tests": [f"{call} == {expected}" for call, expected in pairs]}
 
 
 def _lines(*lines: str) -> dict[str, Any]:
@@ -323,7 +323,7 @@ def test_a_class_is_claimed_about_by_what_is_done_to_it_before(tools_for: Callab
         "class Stack:\n    def __init__(self):\n        self.items = []\n    def push(self, item):\n        self.items.append(item)\n"
         "    def pop(self):\n        return self.items.pop(0)\n"
     )
-    test = {"arguments": "", "calls": ["push(1)", "stack.push(2);", "pop()"], "expected": "2"}
+    test = {"arguments": "", "calls": ["push(1)", "stack.push(2);", "pop() == 2"]}
     right = [line.replace("pop(0)", "pop()") for line in code.splitlines()]
     asker = Script(tests=[{"tests": [test]}], reference=[_lines(*right)])
     claims, verdicts = _forward(Submitted(code, "python"), tools_for(asker))

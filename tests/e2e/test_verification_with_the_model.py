@@ -17,10 +17,11 @@ from shared.access.model import Mode
 from tests.e2e.market import PROCESSES
 from tests.e2e.pipelines_hand import CONTEXT, Customer, customer_of, example, told_by
 
-pytestmark = pytest.mark.model
-
 IS_SOAK = bool(os.environ.get("LUCID_SOAK"))
-only_in_soak = pytest.mark.skipif(not IS_SOAK, reason="each call takes the model a good while; set LUCID_SOAK")
+only_in_soak = pytest.mark.skipif(
+    not IS_SOAK, reason="each call takes the model minutes on a busy machine; set LUCID_SOAK"
+)
+pytestmark = [pytest.mark.model, only_in_soak]
 PATIENT = {"SYNC_WAIT_S": "900", "LLM_FIRST_TOKEN_S": "300", "LLM_DEADLINE_S": "600"}
 """A machine that is busy with other tests is slow, and slowness is no fault here."""
 LYING = {
@@ -51,7 +52,6 @@ def test_the_pages_python_example_finds_the_subtraction(customer: Customer, tmp_
     assert [line for line in lines[2:] if line.startswith("  Fix: ")]
 
 
-@only_in_soak
 def test_the_pages_node_and_curl_examples_find_it_too(customer: Customer, tmp_path: Path) -> None:
     if not (shutil.which("node") and shutil.which("curl")):
         pytest.skip("node and curl are not on PATH")
@@ -63,14 +63,12 @@ def test_the_pages_node_and_curl_examples_find_it_too(customer: Customer, tmp_pa
     assert {item["evidence_kind"] for item in failed} == {"executed"}
 
 
-@only_in_soak
 def test_the_pages_reverse_example_is_answered_with_code_that_ran(customer: Customer) -> None:
     text = told_by(["sh", "-c", example("curl reverse", customer, key=customer.key)])
     body = customer.true("reverse", json.loads(text))
     assert any(item["evidence_kind"] == "executed" for item in body["verification"]["items"])
 
 
-@only_in_soak
 @pytest.mark.parametrize(("code", "verdict"), LYING.items())
 def test_a_comment_that_lies_sways_nothing(customer: Customer, code: str, verdict: str) -> None:
     body = customer.verified(code, language="python", context=CONTEXT)

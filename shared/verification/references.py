@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from shared.sandbox.model import Language, Limits, Observation, Outcome, Probe
+from shared.source.outline import outline
 from shared.verification import prompts
 from shared.verification.candidates import is_source
 from shared.verification.items import Submitted
@@ -54,7 +55,8 @@ def written(
             tools.check()  # what ends the stage goes on; one implementation that cannot be read is one vote less
             continue
         code = "\n".join(answer["lines"]) + "\n"
-        if unit.name in code and is_source(code, Language(submitted.language)):
+        language = Language(submitted.language)
+        if is_source(code, language) and any(one.name == unit.name for one in outline(code, language).functions):
             found.append(Reference(number, code))
     return tuple(found)
 

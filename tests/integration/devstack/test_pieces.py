@@ -82,7 +82,8 @@ def test_what_the_user_set_wins_and_nothing_is_not_set() -> None:
 
 def test_the_procfile_lists_the_processes_of_the_house_plan() -> None:
     lines = read_procfile(ROOT / "Procfile")
-    workers = ["worker-money", "worker-llm", "worker-inference", "worker-payout", "worker-anchor", "worker-tick"]
+    queues = ("money", "llm", "inference", "verification", "payout", "anchor", "tick")
+    workers = [f"worker-{queue}" for queue in queues]
     assert list(lines) == [RELEASE, "web", "relay", *workers, "invoices", "beat", "flower"]
     assert all(line.startswith("exec ") for name, line in lines.items() if name != RELEASE)
 

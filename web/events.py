@@ -12,10 +12,11 @@ import threading
 from collections.abc import Callable, Generator, Iterator
 
 import structlog
-from flask import Request, Response
+from flask import Request, Response, request
 
 from shared.kernel.clock import Clock
-from shared.kernel.errors import LucidError
+from shared.kernel.errors import InvalidInput, LucidError
+from web.door import GREATEST_INTEGER
 
 log = structlog.get_logger(__name__)
 
@@ -23,6 +24,9 @@ HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 MEDIA_TYPE = "text/event-stream"
 SILENCE_S = 15.0
 COMMENT = b": still here\n\n"
+DONE = b"data: [DONE]\n\n"
+"""What a stream of ours ends in where it does not end in an error, as OpenAI's do."""
+RESUMES_AFTER = "Last-Event-ID"
 GONE = 499
 """The status, seen only in our log and figures, of an answer for which nobody waited any more."""
 
@@ -51,6 +55,21 @@ class Connection:
         finally:
             with contextlib.suppress(OSError):
                 self._socket.settimeout(patience_s)
+
+
+def resumed_after() -> int:
+    """Return the number of the last event that this request's caller has seen, 0 for none. Raises `InvalidInput`."""
+    given = request.headers.get(RESUMES_AFTER, "").strip()
+    if not given:
+        return 0
+    if not (given.isascii() and given.isdigit()) or len(given) > len(str(GREATEST_INTEGER)):
+        raise InvalidInput("the id of an event is a whole number", field=RESUMES_AFTER)
+    return int(given)
+
+
+def named(name: str, seq: int, text: str) -> bytes:
+    """Return one event with a name and a number; `text` is JSON in one line."""
+    return f"id: {seq}\nevent: {name}\ndata: {text}\n\n".encode()
 
 
 def answer(

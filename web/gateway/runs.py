@@ -12,9 +12,10 @@ from shared.access.model import Scope
 from shared.inference.model import Run, RunState, RunView
 from shared.inference.service import Runs
 from shared.kernel.errors import Gone, InvalidInput
+from web import events
 from web.auth import caller, principal
 from web.context import container
-from web.door import GREATEST_INTEGER, Answers, Operations
+from web.door import Answers, Operations
 from web.events import Connection
 from web.gateway.asking import LOOK_EVERY_S, stream_of
 from web.gateway.inference_schemas import RunListSchema, RunPageSchema, RunResponseSchema
@@ -25,8 +26,6 @@ operations = Operations("Runs", __name__, description="Inference runs, whoever w
 
 Encoder = Callable[[object], str]
 
-DONE = b"data: [DONE]\n\n"
-RESUMES_AFTER = "Last-Event-ID"
 _WITH_A_KEY = caller(Scope.INFERENCE, anonymous=False)
 _ITS_OWNER = caller(Scope.INFERENCE, anonymous=True)
 
@@ -71,12 +70,12 @@ def watch_run(run_id: str) -> Response:
     view = own_run(run_id)
     if view.run.streamed and view.run.forgotten_at is not None:
         raise Gone("what this run sent is not kept any more", code="RUN_FORGOTTEN")
-    after, connection = _resumed_after(), Connection(request)
+    after, connection = events.resumed_after(), Connection(request)
     if view.run.streamed:
         pieces = _frames(container().runs, view.run, after=after)
         first = next(pieces, b"")
         if first == b"":
-            raise InvalidInput("nothing comes after that event", field=RESUMES_AFTER)
+            raise InvalidInput("nothing comes after that event", field=events.RESUMES_AFTER)
         return stream_of(view.run, _from(first, pieces), connection)
     moves = _moves(container().runs, view.run, after=after, encode=current_app.json.dumps)
     return stream_of(view.run, moves, connection)
@@ -98,15 +97,6 @@ def cancel_run(run_id: str) -> dict[str, Any]:
     return {"success": True, "run": run_shown(ended, is_whole=True)}
 
 
-def _resumed_after() -> int:
-    given = request.headers.get(RESUMES_AFTER, "").strip()
-    if not given:
-        return 0
-    if not (given.isascii() and given.isdigit()) or len(given) > len(str(GREATEST_INTEGER)):
-        raise InvalidInput("the id of an event is a whole number", field=RESUMES_AFTER)
-    return int(given)
-
-
 # What sends is outside of any request's context: it gets its parts.
 
 
@@ -126,18 +116,14 @@ def _moves(runs: Runs, run: Run, *, after: int, encode: Encoder) -> Generator[by
     """Yield a run's moves as events of their own, and its end as every stream's."""
     with closing(runs.moves(run, after=after, idle_s=LOOK_EVERY_S)) as moves:
         for moved in moves:
-            yield None if moved is None else _event(moved.event, moved.seq, encode(moved_shown(run, moved)))
+            yield None if moved is None else events.named(moved.event, moved.seq, encode(moved_shown(run, moved)))
     view = runs.get(run.run_id, tenant=run.tenant)
     yield _end(view, encode)
 
 
 def _end(view: RunView, encode: Encoder) -> bytes:
     if view.end is None or view.run.state is RunState.COMPLETE:
-        return DONE
+        return events.DONE
     problem, _ = failure_of(view, view.end)
     told = {"error": problem.message, "error_code": problem.code, "run_id": view.run.run_id}
     return f"data: {encode({**told, 'receipt_id': view.receipt_id})}\n\n".encode()
-
-
-def _event(name: str, seq: int, text: str) -> bytes:
-    return f"id: {seq}\nevent: {name}\ndata: {text}\n\n".encode()

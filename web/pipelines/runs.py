@@ -8,13 +8,12 @@ from typing import Any
 
 from flask import Response, current_app, jsonify, request
 
-from shared.kernel.errors import InvalidInput
 from shared.verification.model import Verification, VerificationState
 from shared.verification.service import Verifications
 from web import events
 from web.auth import principal
 from web.context import container
-from web.door import GREATEST_INTEGER, Answers, Operations
+from web.door import Answers, Operations
 from web.events import Connection
 from web.idempotency import keep_no_answer, key_claim
 from web.pipelines.addresses import BASE
@@ -27,9 +26,6 @@ from web.pipelines.views import failure_of, progress_shown, run_shown
 operations = Operations("Verifications", __name__, description="Runs of the pipelines", url_prefix=BASE)
 
 Encoder = Callable[[object], str]
-
-DONE = b"data: [DONE]\n\n"
-RESUMES_AFTER = "Last-Event-ID"
 
 
 @operations.get("/runs", "listRuns", Answers(RunListSchema, errors=(404, 500)), query=RunPageSchema, guard=OWNER)
@@ -70,7 +66,7 @@ def watch_run(run_id: str) -> Response:
     The last one is `[DONE]`, or an error.
     """
     run = container().verifications.get(run_id, tenant=principal().tenant).verification
-    pieces = _pieces(container().verifications, run, after=_resumed_after(), encode=current_app.json.dumps)
+    pieces = _pieces(container().verifications, run, after=events.resumed_after(), encode=current_app.json.dumps)
     connection = Connection(request)
     response = events.answer(pieces, connection=connection, clock=container().clock, on_leave=lambda: None)
     response.headers.update(headers_of(run))
@@ -97,15 +93,6 @@ def resume_run(run_id: str) -> Response:
     return address_of(container().verifications.resume(run_id, principal=principal(), claim=key_claim()))
 
 
-def _resumed_after() -> int:
-    given = request.headers.get(RESUMES_AFTER, "").strip()
-    if not given:
-        return 0
-    if not (given.isascii() and given.isdigit()) or len(given) > len(str(GREATEST_INTEGER)):
-        raise InvalidInput("the id of an event is a whole number", field=RESUMES_AFTER)
-    return int(given)
-
-
 # What sends is outside of any request's context: it gets its parts.
 
 
@@ -113,7 +100,9 @@ def _pieces(verifications: Verifications, run: Verification, *, after: int, enco
     with closing(verifications.moves(run, after=after, idle_s=LOOK_EVERY_S)) as moves:
         for progress in moves:
             yield (
-                None if progress is None else _event(progress.name, progress.seq, encode(progress_shown(run, progress)))
+                None
+                if progress is None
+                else events.named(progress.name, progress.seq, encode(progress_shown(run, progress)))
             )
     yield _end(verifications, run, encode)
 
@@ -121,11 +110,7 @@ def _pieces(verifications: Verifications, run: Verification, *, after: int, enco
 def _end(verifications: Verifications, run: Verification, encode: Encoder) -> bytes:
     view = verifications.get(run.request_id, tenant=run.tenant)
     if view.verification.state is VerificationState.COMPLETE:
-        return DONE
+        return events.DONE
     problem = failure_of(view)
     told = {"error": {"code": problem.code, "message": problem.message}, "request_id": run.request_id}
     return f"data: {encode(told)}\n\n".encode()
-
-
-def _event(name: str, seq: int, text: str) -> bytes:
-    return f"id: {seq}\nevent: {name}\ndata: {text}\n\n".encode()

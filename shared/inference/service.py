@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import replace
 
-import structlog
-
 from shared.access.model import Principal
 from shared.db.service import Database, Tx
 from shared.events.service import Events
@@ -31,19 +29,16 @@ from shared.inference.model import (
 )
 from shared.inference.planning import Planned, Planner
 from shared.inference.sealing import Sealer
-from shared.kernel.errors import IntegrityFault, NotFound, Unavailable
+from shared.kernel.errors import IntegrityFault, NotFound
 from shared.kernel.failpoints import effect as failpoint
 from shared.kernel.ids import Ids, is_public
 from shared.receipts.model import Committed
 from shared.receipts.service import Receipts
+from shared.work.apart import each_apart
 from shared.work.model import StepRef
 from shared.work.service import Work
 
-log = structlog.get_logger(__name__)
-
 NO_SUCH = "no such run"
-MOST_FUTILE = 3
-"""So often a tick meets a database that does not answer, or locks that it cannot have, before it leaves the rest to the next one."""
 MOST_FORGOTTEN = 20_000
 """So many runs an hour at most, lest one transaction take too long."""
 OVERDUE_S = 0.5
@@ -166,16 +161,7 @@ class Runs:
         """
         with self._database.transaction() as tx:
             overdue = store.overdue(tx, grace_s=OVERDUE_S)
-        futile = 0
-        for run_id in overdue:
-            try:
-                self._expire(run_id)
-            except Unavailable:
-                futile += 1
-                if futile == MOST_FUTILE:
-                    raise
-            except Exception as error:  # noqa: BLE001 - of this one alone; the doctor finds it
-                log.warning("run_not_ended", run=run_id, error=type(error).__name__)
+        each_apart(RUN, overdue, self._expire)
 
     def forget(self, tx: Tx, *, days: int) -> None:
         """Keep nothing of what was asked and answered in runs that ended more than `days` days ago; 0 keeps all.

@@ -36,6 +36,7 @@ from shared.verification.model import (
 from shared.verification.stages import forward_result, reverse_result
 from shared.verification.tools import FaultCode
 from shared.verification.upstreams import Models
+from shared.work.apart import each_apart
 from shared.work.model import StepRef
 from shared.work.service import Work
 
@@ -52,8 +53,6 @@ OVERDUE_S = 5.0
 """How long past its deadline, or after its cancelling was asked for, a verification is left to the worker that may be at it."""
 MOST_ERASED = 20_000
 """So many an hour at most, lest one transaction take too long."""
-MOST_FUTILE = 3
-"""So often a tick meets a database that does not answer, or locks that it cannot have, before it leaves the rest to the next one."""
 
 
 @dataclass(frozen=True)
@@ -104,15 +103,14 @@ class Verifications:
         """Accept a task that code is to be generated for; all else as with `forward`."""
         return self._create(Pipeline.REVERSE, task.task, task, principal=principal, body=body, claim=claim)
 
-    def wait(self, verification: Verification, *, wait_s: float) -> VerificationView:
-        """Return it once it has ended, or as it is after `wait_s` seconds."""
+    def await_end(self, verification: Verification, *, wait_s: float) -> bool:
+        """Wait for its end, up to `wait_s` seconds; tell whether it has come."""
 
         def look() -> Verification | None:
             found = self._read(verification.id)
             return found if found.has_ended else None
 
-        self._events.wait(verification.owner, look=look, deadline_s=wait_s)
-        return self._view(verification.id)
+        return self._events.wait(verification.owner, look=look, deadline_s=wait_s) is not None
 
     def get(self, request_id: str, *, tenant: str) -> VerificationView:
         """Return a tenant's verification with all that came of it. Raises `NotFound`."""
@@ -136,7 +134,8 @@ class Verifications:
         if not found.has_ended:
             with self._database.transaction() as tx, failpoint("verification.cancel"):
                 self._cancel(tx, found.id)
-        return self.wait(found, wait_s=wait_s)
+        self.await_end(found, wait_s=wait_s)
+        return self._view(found.id)
 
     def resume(self, request_id: str, *, principal: Principal, claim: KeyClaim | None = None) -> Verification:
         """Have a failed verification go on at the stage that failed, with a new deadline, for another unit of the quota.
@@ -187,16 +186,7 @@ class Verifications:
         """
         with self._database.transaction() as tx:
             overdue = store.overdue(tx, grace_s=OVERDUE_S)
-        futile = 0
-        for row_id in overdue:
-            try:
-                self._expire(row_id)
-            except Unavailable:
-                futile += 1
-                if futile == MOST_FUTILE:
-                    raise
-            except Exception as error:  # noqa: BLE001 - of this one alone; the doctor finds it
-                log.warning("verification_not_ended", verification=row_id, error=type(error).__name__)
+        each_apart("verification", overdue, self._expire)
 
     def prune(self, tx: Tx) -> int:
         """Delete what was submitted and what came of it where that is older than the operator keeps it; return of how many.

@@ -85,9 +85,8 @@ def _awaited(run: Verification, shape: Shape) -> Response:
     until = clock.monotonic() + container().settings.sync_wait_s
     while True:
         left_s = until - clock.monotonic()
-        view = container().verifications.wait(run, wait_s=max(0.0, min(left_s, LOOK_EVERY_S)))
-        if view.verification.has_ended:
-            return _ended(view, shape)
+        if container().verifications.await_end(run, wait_s=max(0.0, min(left_s, LOOK_EVERY_S))):
+            return _ended(container().verifications.get(run.request_id, tenant=run.tenant), shape)
         if connection.is_gone():  # the run goes on, and can be looked at
             return Response(status=events.GONE)
         if left_s <= 0:

@@ -102,9 +102,9 @@ class FrameSender:
         self._news.set()
 
     def take(self, run_row: int) -> list[Frame]:
-        """Return what another process had sent of a stream, from its first event on, and let nothing more of it get out.
+        """Return what is known of what another process had sent of a stream, from its first event on, and let nothing more get out.
 
-        Empty where Redis has lost it.
+        It may have sent more: Redis may have lost the log, or its end, and logs no more than `MOST_LOGGED_BYTES`.
         """
         try:
             records = self._take(keys=[key_of(run_row)], args=[LOG_LIFE_S])

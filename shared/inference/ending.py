@@ -166,10 +166,11 @@ class Endings:
         self._receipts.issue(tx, draft)
 
     def _output(self, ending: Ending) -> tuple[Committed | None, str | None]:
-        """Commit to what the caller was given, and say in which form: the stream's events, the text, or the message."""
+        """Commit to what the caller was given, and say in which form: the stream's events, what is known of them, text, message."""
         if ending.stream is not None:
             salt = self._ids.random(SALT_BYTES)
-            return Committed(salt, commit_stream(salt, ending.stream.chain.digest)), "stream"
+            form = "stream_recovered" if ending.stream.is_recovered else "stream"
+            return Committed(salt, commit_stream(salt, ending.stream.chain.digest)), form
         reply = ending.end.reply
         if reply is None:
             return None, None
@@ -237,4 +238,6 @@ def _untouched(locked: Locked) -> Figures:
 
 
 def _stream(run: Run) -> StreamWriter | None:
-    return StreamWriter(run) if run.streamed else None
+    if not run.streamed:
+        return None
+    return StreamWriter(run) if run.streaming_since is None else StreamWriter.recovered(run)

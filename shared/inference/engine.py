@@ -155,9 +155,7 @@ class Inference:
 
     def _recovered(self, run: Run) -> StreamWriter:
         """Return what another process had sent; from now on nothing of that gets out any more."""
-        stream = StreamWriter(run)
-        stream.take_over([frame.wire for frame in self._frame_sender.take(run.id)])
-        return stream
+        return StreamWriter.recovered(run, (frame.wire for frame in self._frame_sender.take(run.id)))
 
     # -- while it is asked
 

@@ -1,13 +1,13 @@
 """The exact bytes of a stream, event by event. Pure: what a receipt commits to and what a resumed stream repeats is built here only.
 
-An event is `id: N`, `data: JSON`, an empty line; `[DONE]` has no id. What comes before the event that names the receipt is
-what the receipt commits to.
+An event is `id: N`, `data: JSON`, an empty line; `[DONE]` has no id, nor has what ends a stream of which no process is sure how
+much was sent. What comes before the event that names the receipt is what the receipt commits to.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from shared.inference.model import Run, RunEnd, Surface
@@ -19,9 +19,10 @@ CANCELLED = "CANCELLED"
 """The `error_code` of a stream that was cancelled; the run has none."""
 
 
-def event(seq: int, data: str) -> bytes:
-    """Return one event. `data` holds no line break (JSON text never does)."""
-    return f"id: {seq}\ndata: {data}\n\n".encode()
+def event(seq: int | None, data: str) -> bytes:
+    """Return one event, with its number where it has one. `data` holds no line break (JSON text never does)."""
+    head = "" if seq is None else f"id: {seq}\n"
+    return f"{head}data: {data}\n\n".encode()
 
 
 class Dialect(Protocol):
@@ -145,19 +146,25 @@ class ChatDialect:
 class StreamWriter:
     """Numbers the events of one stream and chains those that its receipt commits to.
 
-    `frames` is all that was written; `chain` covers it up to where the stream was closed.
+    `frames` is all that was written; `chain` covers it up to where the stream was closed. `is_recovered`: another process began the
+    stream, and may have sent more of it than is known here.
     """
 
     def __init__(self, run: Run) -> None:
         self._dialect = dialect_of(run)
         self.frames: list[bytes] = []
         self.chain = StreamChain(run.run_id)
+        self.is_recovered = False
 
-    def take_over(self, frames: list[bytes]) -> None:
-        """Go on behind what another process had written."""
-        for frame in frames:
-            self.frames.append(frame)
-            self.chain.absorb(frame)
+    @classmethod
+    def recovered(cls, run: Run, known: Iterable[bytes] = ()) -> StreamWriter:
+        """Return the stream of a run that another process has begun, behind what is `known` of it."""
+        stream = cls(run)
+        stream.is_recovered = True
+        for frame in known:
+            stream.frames.append(frame)
+            stream.chain.absorb(frame)
+        return stream
 
     def piece(self, piece: Delta, *, finish_reason: str | None = None) -> bytes | None:
         """Return the next piece's event; None where there is nothing to tell."""
@@ -175,7 +182,8 @@ class StreamWriter:
 
     def fail(self, code: str, message: str) -> list[bytes]:
         """Return what closes the stream of a run that failed or was cancelled."""
-        return self._append(self._numbered([self._dialect.fault(code, message)]))
+        fault = self._dialect.fault(code, message)
+        return self._append([event(None, fault)] if self.is_recovered else self._numbered([fault]))
 
     def _numbered(self, texts: list[str]) -> list[bytes]:
         return [event(seq, text) for seq, text in enumerate(texts, start=len(self.frames) + 1)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from devstack.process import Process
 from devstack.supervisor import Stack
 from shared.kernel.failpoints import marker
 from tests.e2e.patience import eventually
+from tests.processes import children_of
 
 PASSES_S = 40.0
 
@@ -53,12 +53,4 @@ def revive(process: Process, dead: int) -> None:
 
 def children(pid: int) -> list[int]:
     """Return the processes that gunicorn's master has forked, once there are any."""
-
-    def forked() -> list[int]:
-        found: list[int] = []
-        for task in Path(f"/proc/{pid}/task").glob("*/children"):
-            with contextlib.suppress(OSError):
-                found += [int(child) for child in task.read_text(encoding="ascii").split()]
-        return found
-
-    return eventually(forked, what="the web workers")
+    return eventually(lambda: sorted(children_of(pid)), what="the web workers")

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from shared.inference.model import CancelReason, RunState
+from shared.inference.model import CancelReason, Run, RunState
 from shared.kernel.errors import NotFound
 from tests.integration.inference import receipts_check
 from tests.integration.inference.engine_bench import EngineBench
@@ -146,9 +146,17 @@ def test_a_stopping_worker_ends_the_stream_that_a_caller_reads(bench: EngineBenc
     assert receipt["output_commitment"] == receipts_check.stream(view.salts["output"], run.run_id, wire)
 
 
+def lose_the_worker(bench: EngineBench, run: Run) -> None:
+    """Have a run's worker count as dead: its lease is taken away, and nothing that it does afterwards counts."""
+    with bench.connected() as connection:
+        connection.execute(
+            "UPDATE steps SET lease_until = now() - interval '1 second' WHERE owner_kind = 'run' AND owner_id = %s",
+            [run.id],
+        )
+
+
 @pytest.mark.parametrize("at", ["chosen node", "fallback"])
 def test_a_stream_whose_worker_died_ends_with_what_its_reader_got(bench: EngineBench, at: str) -> None:
-    """The dead one is played by a worker whose lease was taken away: nothing that it does afterwards counts."""
     said = f"{SPEAKING} At the {at}."
     if at == "fallback":
         bench.sim.fault("status:401", times=None, match=said)
@@ -156,11 +164,7 @@ def test_a_stream_whose_worker_died_ends_with_what_its_reader_got(bench: EngineB
     worker = bench.start(run)
     stream = bench.desk.runs.frames(run)
     begun = [next(stream) for _ in range(5)]
-    with bench.connected() as connection:
-        connection.execute(
-            "UPDATE steps SET lease_until = now() - interval '1 second' WHERE owner_kind = 'run' AND owner_id = %s",
-            [run.id],
-        )
+    lose_the_worker(bench, run)
     mark = bench.sim.requests()["last"]
     bench.work(run, container=bench.another_worker())
     assert bench.sim.requests()["last"] == mark, "generated a second time"
@@ -174,6 +178,30 @@ def test_a_stream_whose_worker_died_ends_with_what_its_reader_got(bench: EngineB
     receipt = json.loads(bench.receipt(run))
     wire = b"".join(frame.wire for frame in frames)
     assert receipt["output_commitment"] == receipts_check.stream(view.salts["output"], run.run_id, wire)
+    assert receipt["output_form"] == "stream_recovered"
+    worker.join(10)
+    require_one_story(bench, run, bench.look(run))
+
+
+def test_where_redis_dies_with_the_worker_the_receipt_claims_no_more_than_is_known(bench: EngineBench) -> None:
+    run = bench.ask(SPEAKING, stream=True)
+    worker = bench.start(run)
+    stream = bench.desk.runs.frames(run)
+    begun = [next(stream) for _ in range(5)]
+    lose_the_worker(bench, run)
+    bench.desk.redis_events.flushdb()
+    bench.work(run, container=bench.another_worker())
+    (*sent, end) = [frame for frame in [*begun, *stream] if frame is not None]
+    assert receipts_check.payload(end.wire)["error_code"] == "INTERRUPTED"
+    assert [frame.seq for frame in sent] == list(range(1, len(sent) + 1))
+    (*known, stored_end) = bench.read(run)
+    assert stored_end.wire == end.wire
+    assert known == sent[: len(known)]
+    receipt = json.loads(bench.receipt(run))
+    assert receipt["output_form"] == "stream_recovered"
+    assert receipt["stream_chunks"] == len(known)
+    resumed = [frame for frame in bench.desk.runs.frames(run, after=len(sent)) if frame is not None]
+    assert [frame.wire for frame in resumed] == [end.wire]
     worker.join(10)
     require_one_story(bench, run, bench.look(run))
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from hostile_javascript import AT_ONCE, ENDLESS, FUNCTIONS, MODULES, Hostile, HostileModule
-from processes import children_of
 
 from shared.sandbox.deno import DenoRunner
 from shared.sandbox.model import Language, Limits, Observation, Outcome, Probe
+from tests.processes import children_of
 
 LANGUAGES = [Language.JAVASCRIPT, Language.TYPESCRIPT]
 PATIENT = Limits(wall_s=10, memory_mb=64, output_bytes=16 * 1024, run_s=120)

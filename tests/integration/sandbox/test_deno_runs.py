@@ -10,10 +10,10 @@ import threading
 from pathlib import Path
 
 import pytest
-from processes import children_of
 
 from shared.sandbox.deno import DenoRunner
 from shared.sandbox.model import Language, Limits, Observation, Outcome, Probe
+from tests.processes import children_of
 
 JS, TS = Language.JAVASCRIPT, Language.TYPESCRIPT
 RETURNED, RAISED, BAD_PROBE = Outcome.RETURNED, Outcome.RAISED, Outcome.BAD_PROBE

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from hostile_python import HOSTILE, Hostile
-from processes import children_of
 
 from shared.sandbox.model import Language, Limits, Outcome, Probe
 from shared.sandbox.service import Sandboxes
+from tests.processes import children_of
 
 PATIENT = Limits(memory_mb=128, output_bytes=16 * 1024)
 HASTY = Limits(wall_s=1.5, cpu_s=1, memory_mb=128, output_bytes=16 * 1024)

@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
-from processes import children_of
 
 from shared.sandbox.model import Language, Limits, Observation, Outcome, Probe, SandboxUnavailable
 from shared.sandbox.python import PythonRunner
 from shared.sandbox.service import Sandboxes
+from tests.processes import children_of
 
 ROOT = Path(__file__).resolve().parents[3]
 ECHO = "def f(x):\n    return x\n"

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from processes import children_of
-
 from shared.sandbox.model import Language, Limits, Outcome, Probe
 from shared.sandbox.service import Sandboxes
+from tests.processes import children_of
 
 RUNS = 1000 if os.environ.get("LUCID_SOAK") else 12
 WARM_UP = RUNS // 4

@@ -23,6 +23,7 @@ from tests.e2e.ledger_reader import LedgerReader
 from tests.e2e.market import Market
 from tests.e2e.patience import eventually
 from tests.integration.watch.test_metrics import Samples, samples_of, value
+from tests.processes import children_of
 
 ROOT = Path(__file__).resolve().parents[3]
 CALLS = "lucid_model_call_seconds_count"
@@ -108,14 +109,10 @@ def test_every_web_process_answers_for_all_of_them_even_for_one_that_died(market
     assert first >= 10
     assert {seen() for _ in range(10)} == {first}
     master = market.stack.process("web").pid
-    workers = Path(f"/proc/{master}/task/{master}/children").read_text(encoding="ascii").split()
-    os.kill(int(workers[0]), signal.SIGKILL)
-    eventually(lambda: workers[0] not in children_of(master), what="the end of a web process")
+    worker = min(children_of(master))
+    os.kill(worker, signal.SIGKILL)
+    eventually(lambda: worker not in children_of(master), what="the end of a web process")
     assert seen() == first
-
-
-def children_of(pid: int | None) -> list[str]:
-    return Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
 
 
 @pytest.mark.usefixtures("sold")

@@ -96,9 +96,19 @@ def test_an_empty_chat_answer_says_at_least_who_speaks() -> None:
 @pytest.mark.parametrize("surface", list(Surface))
 def test_a_fault_is_one_event_behind_what_was_sent(surface: Surface) -> None:
     writer = StreamWriter(run_by(surface))
-    writer.take_over([b"one", b"two"])
+    sent = [writer.piece(Delta("one")), writer.piece(Delta("two"))]
     (fault,) = writer.fail("TIMEOUT", "too late")
     assert fault.startswith(b"id: 3\n")
+    assert writer.chain.digest == chain_of("run_" + "a" * 32, [frame for frame in sent if frame is not None])
+
+
+@pytest.mark.parametrize("surface", list(Surface))
+def test_the_end_of_a_stream_that_another_process_began_has_no_number(surface: Surface) -> None:
+    """Nobody knows how much of it was sent."""
+    writer = StreamWriter.recovered(run_by(surface), [b"one", b"two"])
+    (fault,) = writer.fail("INTERRUPTED", "its worker died")
+    assert fault.startswith(b"data: ")
+    assert writer.frames == [b"one", b"two", fault]
     assert writer.chain.digest == chain_of("run_" + "a" * 32, [b"one", b"two"])
 
 

@@ -25,7 +25,7 @@ _UNFIT = frozenset({Trait.NOTHING, Trait.NOT_FINITE, Trait.OTHER_KIND})
 _FEWEST = 3
 _OBJECT = "subject"
 _METHOD_CALL = re.compile(
-    r"(?:await\s+)?(?:[A-Za-z_$][\w$]*\.)?(?P<name>[A-Za-z_$][\w$]*)(?P<rest>\(.*\))\Z", re.DOTALL
+    r"(?:await\s+)?(?:[A-Za-z_$][\w$]*\.)?(?P<name>[A-Za-z_$][\w$]*)(?P<rest>\(.*\))?\Z", re.DOTALL
 )
 
 
@@ -120,21 +120,25 @@ def _sequence(test: Mapping[str, Any], unit: Unit, language: Language) -> Iterat
         if place == 1 and re.match(rf"(?:new\s+)?{re.escape(unit.name)}\s*\(", text.strip()):
             continue
         written, wanted = _asserted(text)
-        method = _METHOD_CALL.match(written)
-        call = f"{_OBJECT}.{method['name']}{method['rest']}" if method else ""
+        call = _on_object(written, unit)
         setup = "\n".join(done)
-        if (
-            method is None
-            or method["name"] not in unit.methods
-            or not is_expression(call, language)
-            or not is_source(setup, language)
-        ):
+        if call is None or not is_expression(call, language) or not is_source(setup, language):
             return
         if wanted or place == len(test["calls"]):
             yield _probe(setup, call, wanted, unit, language)
         if wanted.startswith("raises "):
             return
         done.append(call if is_python else f"{call};")
+
+
+def _on_object(written: str, unit: Unit) -> str | None:
+    """Return a method's call, or an accessor's reading, on the object; None where it is neither."""
+    found = _METHOD_CALL.match(written)
+    if found is None or found["name"] not in unit.methods:
+        return None
+    if found["name"] in unit.accessors:
+        return f"{_OBJECT}.{found['name']}" if found["rest"] in (None, "()") else None
+    return None if found["rest"] is None else f"{_OBJECT}.{found['name']}{found['rest']}"
 
 
 def _value(text: str, unit: Unit, language: Language) -> str | None:

@@ -2,18 +2,19 @@
 
 Where code fails a specification, a second program is run on the same call: written from task and interface alone, it has seen neither
 the specifications nor the code. If it gives what the code gives, the expected value is in doubt: the specification is disputed, shown
-with both values, and not satisfied all the same. A value that the task itself states is never in doubt.
+with both values, and not satisfied all the same. A value that the task itself states is never in doubt. A program that is the code
+again, word by word, may make the same slip: another is asked for, and only where that is the code too, there is but one way to write it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from shared.sandbox.model import Language, Observation, Outcome, Probe
 from shared.source.languages import can_be_parsed
 from shared.source.outline import outline
-from shared.verification.generation import second_code
+from shared.verification.generation import MOST_SECOND_PROGRAMS, second_code
 from shared.verification.items import EvidenceKind, Json, Specification, SpecStatus, SpecVerdict, Task
 from shared.verification.reverse_prompts import language_name
 from shared.verification.specifications import called, runnable, stated
@@ -31,19 +32,22 @@ _NAMES_NOTHING = ("AttributeError", "NameError", "ReferenceError", "UnboundLocal
 
 
 class SecondProgram:
-    """The independent program of one task; written when it is first needed, and once."""
+    """The independent programs of one task, each written when it is first needed, and once."""
 
     def __init__(self, task: Task, signature: str, tools: Tools) -> None:
         self._task = task
         self._signature = signature
         self._tools = tools
-        self._code: str | None = None
+        self._written: list[str] = []
 
-    def observe(self, language: Language, probes: Sequence[Probe]) -> tuple[Observation, ...]:
-        """Return what it gives for `probes`."""
-        if self._code is None:
-            self._code = second_code(self._task, self._signature, self._tools)
-        return self._tools.sandboxes.run(language, self._code, probes, check=self._tools.check).observations
+    def beside(self, code: str) -> str:
+        """Return a program, one that is not `code` word by word if the model wrote any."""
+        for number in range(MOST_SECOND_PROGRAMS):
+            if number == len(self._written):
+                self._written.append(second_code(self._task, self._signature, self._tools, number=number))
+            if self._written[number].split() != code.split():
+                return self._written[number]
+        return self._written[-1]
 
 
 @dataclass(frozen=True)
@@ -64,13 +68,14 @@ class Trial:
 
 def verify(task: Task, specs: Sequence[Specification], code: str, tools: Tools) -> tuple[SpecVerdict, ...]:
     """Return one verdict for each specification, in their order."""
-    return held(task, specs, code, tools, SecondProgram(task, specs[0].assertion, tools))
+    second = SecondProgram(task, specs[0].assertion, tools)
+    return held(task, specs, code, tools, lambda: second.beside(code))
 
 
 def held(
-    task: Task, specs: Sequence[Specification], code: str, tools: Tools, second: SecondProgram
+    task: Task, specs: Sequence[Specification], code: str, tools: Tools, second: Callable[[], str]
 ) -> tuple[SpecVerdict, ...]:
-    """Return the verdicts, with a second program that may have been written already."""
+    """Return the verdicts; `second` gives the program that doubts are weighed with."""
     language = runnable(task.language)
     if language is None:
         return tuple(_looked_at(task, spec, code) for spec in specs)
@@ -83,7 +88,8 @@ def held(
         if trial.spec.id not in beyond_doubt and _may_be_disputed(trial, verdicts[trial.spec.id])
     ]
     if doubtful:
-        observations = second.observe(language, [trial.probe for trial in doubtful])
+        probes = [trial.probe for trial in doubtful]
+        observations = tools.sandboxes.run(language, second(), probes, check=tools.check).observations
         for trial, observation in zip(doubtful, observations, strict=True):
             verdicts[trial.spec.id] = weighed(trial, verdicts[trial.spec.id], observation)
     return tuple(verdicts.get(spec.id) or _not_run(spec) for spec in specs)

@@ -15,7 +15,8 @@ from shared.verification.tools import FaultCode, StageFailed, Tools
 _SEEDS = (41, 42)
 _SECOND_SEED = 51
 _VARIED = Decimal("0.6")
-_SECOND_TEMPERATURE = Decimal("0.3")
+_SECOND_TEMPERATURES = (Decimal("0.3"), Decimal("0.8"))
+MOST_SECOND_PROGRAMS = len(_SECOND_TEMPERATURES)
 _UNREADABLE = "The model did not give code that can be read."
 
 
@@ -40,10 +41,18 @@ def generate(task: Task, specs: Sequence[Specification], constraints: Sequence[C
     raise StageFailed(FaultCode.UPSTREAM_ERROR, _UNREADABLE)
 
 
-def second_code(task: Task, signature: str, tools: Tools) -> str:
-    """Return a program written from the task and the interface alone: it has seen neither specifications nor the first one."""
-    messages = prompts.second_code(task, signature)
-    return _ask(messages, tools, name="verification_second_code", seed=_SECOND_SEED, temperature=_SECOND_TEMPERATURE)
+def second_code(task: Task, signature: str, tools: Tools, *, number: int = 0) -> str:
+    """Return a program written from the task and the interface alone: it has seen neither specifications nor the first one.
+
+    `number`: from 0; each later one is asked for with more room to differ.
+    """
+    return _ask(
+        prompts.second_code(task, signature),
+        tools,
+        name="verification_second_code",
+        seed=_SECOND_SEED + number,
+        temperature=_SECOND_TEMPERATURES[number],
+    )
 
 
 def mended(

@@ -45,7 +45,7 @@ _REFERENCE = (
     " No comments, no tests."
 )
 _OTHER_REFERENCE = (
-    "You implement {language} {kind}s from their description alone. Think of the smallest, the largest and the repeated inputs before"
+    "You implement {language} {kinds} from their description alone. Think of the smallest, the largest and the repeated inputs before"
     " you write. `lines`: the complete source, one line an item, indented. Simple loops and conditions, nothing imported that is not"
     " needed, no comments."
 )
@@ -89,10 +89,11 @@ def tests_schema(unit: Unit, most: int) -> dict[str, Any]:
 def reference(unit: Unit, *, language: str, context: str | None, calls: Sequence[str], number: int) -> tuple[str, str]:
     """Return what has a second implementation written. It shows neither the body nor any expected value."""
     system = _OTHER_REFERENCE if number % 2 else _REFERENCE
+    kinds = "classes" if unit.is_class else "functions"
     examples = "\nIt is called like " + ", ".join(calls[:2]) if calls else ""
     return (
-        system.format(language=language, kind=unit.kind),
-        f"{_described(context)}Signature:\n{_declared(unit, language)}{examples}",
+        system.format(language=language, kind=unit.kind, kinds=kinds),
+        f"{_described(context)}{_declared(unit, language)}{examples}",
     )
 
 
@@ -144,8 +145,17 @@ def remedy_schema() -> dict[str, Any]:
 
 
 def _declared(unit: Unit, language: str) -> str:
-    """Return the signature with what opens a body: without its brace the small model forgets all braces."""
-    return unit.signature if language == Language.PYTHON else f"{unit.signature.rstrip(' {')} {{"
+    """Return the signature with what opens a body: without its brace the small model forgets all braces.
+
+    Methods are listed apart: where they stand in the class like declarations, the small model repeats these instead of writing bodies.
+    """
+    if language == Language.PYTHON:
+        return "Signature:\n" + "\n".join(
+            [unit.signature, *(f"    {signature}" for signature in unit.method_signatures)]
+        )
+    methods = "; ".join(signature.rstrip(" {") for signature in unit.method_signatures)
+    listed = f"Methods, each to be written with its body: {methods}.\n" if methods else ""
+    return f"{listed}Signature:\n{unit.signature.rstrip(' {')} {{"
 
 
 def _described(context: str | None) -> str:

@@ -54,11 +54,17 @@ def written(
         except StageFailed:
             tools.check()  # what ends the stage goes on; one implementation that cannot be read is one vote less
             continue
-        code = "\n".join(answer["lines"]) + "\n"
         language = Language(submitted.language)
+        code = _closed("\n".join(answer["lines"]) + "\n", language)
         if is_source(code, language) and any(one.name == unit.name for one in outline(code, language).functions):
             found.append(Reference(number, code))
     return tuple(found)
+
+
+def _closed(code: str, language: Language) -> str:
+    """Return the code with the last brace, which the small model now and then leaves out."""
+    is_open = language is not Language.PYTHON and not is_source(code, language) and is_source(f"{code}}}\n", language)
+    return f"{code}}}\n" if is_open else code
 
 
 def tried(reference: Reference, language: Language, probes: Sequence[Probe], tools: Tools) -> tuple[Observation, ...]:

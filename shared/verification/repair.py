@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from shared.verification.conformance import SecondProgram, held
-from shared.verification.generation import Failing, mended
+from shared.verification.generation import Failing, is_readable, mended
 from shared.verification.items import Attempt, Constraint, Specification, SpecStatus, SpecVerdict, Task
 from shared.verification.specifications import runnable, stated
 from shared.verification.tools import Tools
@@ -27,23 +27,37 @@ def repair(
 ) -> tuple[Attempt, ...]:
     """Return the attempts, the generated code first, one of them chosen.
 
-    Chosen is the one that satisfies most specifications, the earlier of two that satisfy as many; never one that loses what the task
-    states and the first had. Disputed specifications are not chased: to mend them could be to break the code.
+    The second one is the independent program that doubts are weighed with: it is there, and may be the better one. Then it is the
+    first that doubts are weighed with, in it and in what is made of it. Chosen is the one that satisfies most specifications, the
+    earlier of two that satisfy as many; never one that loses what the task states and the first had. Disputed specifications are not
+    chased: to mend them could be to break the code.
     """
     attempts = [_attempt(1, code, verdicts)]
-    second = SecondProgram(task, specs[0].assertion, tools)
+    if runnable(task.language) is None or not _failures(specs, verdicts):
+        return (replace(attempts[0], chosen=True),)
+    second = SecondProgram(task, specs[0].assertion, tools).beside(code)
+    own_kin = {code}
+    if second.split() != code.split() and is_readable(second, task.language):
+        attempts.append(_attempt(2, second, held(task, specs, second, tools, lambda: code)))
     for number in range(1, rounds + 1):
         best = attempts[_best(attempts, specs)]
         failures = _failures(specs, best.verdicts)
-        if not failures or runnable(task.language) is None:
+        if not failures:
             break
         tools.check()
         tried = mended(task, specs, constraints, Failing(best.code, tuple(failures), number), tools)
         if any(tried == attempt.code for attempt in attempts):
             continue  # the model gave back what was judged already
-        attempts.append(_attempt(len(attempts) + 1, tried, held(task, specs, tried, tools, second)))
+        is_kin = best.code in own_kin
+        own_kin |= {tried} if is_kin else set()
+        other = second if is_kin else code
+        attempts.append(_attempt(len(attempts) + 1, tried, held(task, specs, tried, tools, _given(other))))
     chosen = _best(attempts, specs)
     return tuple(replace(attempt, chosen=index == chosen) for index, attempt in enumerate(attempts))
+
+
+def _given(program: str) -> Callable[[], str]:
+    return lambda: program
 
 
 def _attempt(number: int, code: str, verdicts: Sequence[SpecVerdict]) -> Attempt:

@@ -18,14 +18,20 @@ MOST_UNITS = 13
 """With three claims each they fill the 40 of one verification."""
 MOST_SHOWN_CHARS = 2_600
 _MOST_SIGNATURE_CHARS = 900
+_MOST_METHODS = 12
+_MOST_METHOD_CHARS = 160
 _CLASS = re.compile(r"\bclass\b")
+_ACCESSOR = re.compile(r"(?:static\s+|public\s+)*get\s|@(?:\w+\.)?(?:cached_)?property\b")
 _HIDDEN = re.compile(r"_|constructor$")
 _BLANK_LINES = re.compile(r"(?:[ \t]*\n){2,}")
 
 
 @dataclass(frozen=True)
 class Unit:
-    """A function, or a class with its methods. `shown`: its text without comments, cut to 2,600 characters. Lines from 1."""
+    """A function, or a class with its methods. `shown`: its text without comments, cut to 2,600 characters. Lines from 1.
+
+    `signature`: of a class without its methods', which are in `method_signatures`. `accessors`: the methods that are read like fields.
+    """
 
     name: str
     is_class: bool
@@ -35,6 +41,8 @@ class Unit:
     methods: tuple[str, ...]
     first_line: int
     last_line: int
+    method_signatures: tuple[str, ...] = ()
+    accessors: frozenset[str] = frozenset()
 
     @property
     def kind(self) -> str:
@@ -76,14 +84,11 @@ def _unit(function: Function, functions: Sequence[Function], lines: Sequence[str
     is_class = function.kind is Kind.CLASS
     methods = [other for other in functions if is_class and other.qualified == f"{function.qualified}.{other.name}"]
     own = "".join(lines[function.first_line - 1 : function.last_line])
-    signature = function.signature.strip()
-    if is_class:
-        signature = "\n".join([signature, *(f"    {method.signature.strip()}" for method in methods)])
     whole = bare if len(bare) <= MOST_SHOWN_CHARS else own
     return Unit(
         name=function.name,
         is_class=is_class,
-        signature=signature[:_MOST_SIGNATURE_CHARS],
+        signature=function.signature.strip()[:_MOST_SIGNATURE_CHARS],
         shown=_BLANK_LINES.sub("\n", whole).strip("\n")[:MOST_SHOWN_CHARS],
         parameters=tuple(function.parameters),
         methods=tuple(
@@ -91,4 +96,6 @@ def _unit(function: Function, functions: Sequence[Function], lines: Sequence[str
         ),
         first_line=function.first_line,
         last_line=function.last_line,
+        method_signatures=tuple(method.signature.strip()[:_MOST_METHOD_CHARS] for method in methods[:_MOST_METHODS]),
+        accessors=frozenset(method.name for method in methods if _ACCESSOR.match(method.signature.strip())),
     )

@@ -23,6 +23,7 @@ from tests.integration.sandbox.conftest import sandbox_cache, sandboxes  # noqa:
 _TASK = Task("Write add(a, b): the sum of two numbers", "python")
 _RIGHT = "def add(a, b):\n    return a + b\n"
 _WRONG = "def add(a, b):\n    return a - b\n"
+_OTHER = "def add(a, b):\n    return a * b + 100\n"
 
 
 class CodeAsker:
@@ -84,26 +85,46 @@ def _statuses(attempt: Attempt) -> list[str]:
 def test_code_that_fails_a_specification_is_mended_and_the_better_attempt_chosen(
     tools_for: Callable[[Any], Tools],
 ) -> None:
-    asker = CodeAsker(second_code=[_RIGHT], repair=[_RIGHT])
+    asker = CodeAsker(second_code=[_OTHER, _OTHER], repair=[_RIGHT])
     tools = tools_for(asker)
     verdicts = reverse.verify(_TASK, _SPECS, _WRONG, tools)
     attempts = reverse.repair(_TASK, _SPECS, (), _WRONG, verdicts, tools)
     assert [_statuses(attempt) for attempt in attempts] == [
         ["satisfied", "unsatisfied", "satisfied"],
+        ["satisfied", "unsatisfied", "unsatisfied"],
         ["satisfied"] * 3,
     ]
-    assert [attempt.chosen for attempt in attempts] == [False, True]
-    assert (attempts[0].code, attempts[1].code, attempts[1].satisfied) == (_WRONG, _RIGHT, 3)
+    assert [attempt.chosen for attempt in attempts] == [False, False, True]
+    assert (attempts[0].code, attempts[2].code, attempts[2].satisfied) == (_WRONG, _RIGHT, 3)
     assert "add(1, 2) returned -1; expected 3." in asker.asked[-1][1]
 
 
-def test_a_worse_attempt_is_kept_and_never_chosen(tools_for: Callable[[Any], Tools]) -> None:
-    asker = CodeAsker(second_code=[_RIGHT, _RIGHT], repair=["def add(a, b):\n    return None\n", "not ( python"])
+def test_the_independent_program_is_an_attempt_too(tools_for: Callable[[Any], Tools]) -> None:
+    asker = CodeAsker(second_code=[_RIGHT, _RIGHT])
     tools = tools_for(asker)
     verdicts = reverse.verify(_TASK, _SPECS, _WRONG, tools)
     attempts = reverse.repair(_TASK, _SPECS, (), _WRONG, verdicts, tools)
-    assert [attempt.satisfied for attempt in attempts] == [2, 1, 0]
-    assert [attempt.chosen for attempt in attempts] == [True, False, False]
+    assert [(attempt.code, attempt.chosen) for attempt in attempts] == [(_WRONG, False), (_RIGHT, True)]
+    assert asker.names == ["second_code", "second_code"]
+
+
+def test_beside_a_program_that_is_the_code_again_another_is_asked_for(tools_for: Callable[[Any], Tools]) -> None:
+    asker = CodeAsker(second_code=[_WRONG, f"{_WRONG}\n"])
+    verdicts = reverse.verify(_TASK, _SPECS, _WRONG, tools_for(asker))
+    assert (verdicts[1].status, verdicts[1].disputed) == (SpecStatus.PARTIAL, True)
+    asker = CodeAsker(second_code=[_WRONG, _RIGHT])
+    verdicts = reverse.verify(_TASK, _SPECS, _WRONG, tools_for(asker))
+    (run,) = verdicts[1].transcript
+    assert [second["actual"] for second in run["references"]] == ["3"]
+
+
+def test_a_worse_attempt_is_kept_and_never_chosen(tools_for: Callable[[Any], Tools]) -> None:
+    asker = CodeAsker(second_code=[_OTHER, _OTHER], repair=["def add(a, b):\n    return None\n", "not ( python"])
+    tools = tools_for(asker)
+    verdicts = reverse.verify(_TASK, _SPECS, _WRONG, tools)
+    attempts = reverse.repair(_TASK, _SPECS, (), _WRONG, verdicts, tools)
+    assert [attempt.satisfied for attempt in attempts] == [2, 1, 1, 0]
+    assert [attempt.chosen for attempt in attempts] == [True, False, False, False]
     assert asker.names.count("repair") == 2
 
 
@@ -117,7 +138,7 @@ def test_code_that_satisfies_all_is_neither_mended_nor_doubted(tools_for: Callab
 
 def test_a_disputed_expectation_is_partial_and_not_chased(tools_for: Callable[[Any], Tools]) -> None:
     specs = _specs(Probe(call="add(1, 2)", expected="3"), Probe(call="add(2, 2)", expected="5"))
-    asker = CodeAsker(second_code=[_RIGHT])
+    asker = CodeAsker(second_code=["def add(a, b):\n    return b + a\n"])
     verdicts = reverse.verify(_TASK, specs, _RIGHT, tools_for(asker))
     assert [verdict.status for verdict in verdicts] == [SpecStatus.SATISFIED, SpecStatus.SATISFIED, SpecStatus.PARTIAL]
     assert verdicts[2].disputed
@@ -139,11 +160,10 @@ def test_an_attempt_that_loses_what_the_task_states_is_not_chosen_for_more_hypot
 ) -> None:
     guesses = [Probe(call=f"add({number}, 1)", expected=str(number - 1)) for number in (5, 6, 7)]
     specs = _specs(Probe(call="add(2, 2)", expected="4"), *guesses, stated=[2])
-    third = "def add(a, b):\n    return a * b + 100\n"
-    asker = CodeAsker(second_code=[third, third], repair=[_WRONG, _WRONG])
+    asker = CodeAsker(second_code=[_OTHER, _OTHER], repair=[_WRONG, _WRONG])
     verdicts = reverse.verify(_TASK, specs, _RIGHT, tools_for(asker))
     attempts = reverse.repair(_TASK, specs, (), _RIGHT, verdicts, tools_for(asker))
-    assert [attempt.satisfied for attempt in attempts] == [2, 4]
+    assert [attempt.satisfied for attempt in attempts] == [2, 1, 4]
     assert attempts[0].chosen
 
 

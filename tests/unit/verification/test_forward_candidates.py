@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared.sandbox.model import Language, Probe
+from shared.verification import prompts
 from shared.verification.candidates import candidates, is_expression
 from shared.verification.claims import executed, numbered, untestable
 from shared.verification.derivations import Settled
@@ -78,6 +79,28 @@ def test_each_value_in_a_sequence_of_method_calls_is_a_probe_of_its_own() -> Non
     assert [probe.expected for probe in read("push(1)", "pop() == 1", "pop() == 2")] == ["1", "2"]
     assert [probe.raises for probe in read("pop() raises IndexError", "push(1) == 1")] == ["IndexError"]
     assert read("push(1)", "_hidden()") == read("push(1", "pop()") == []
+
+
+@pytest.mark.parametrize(
+    ("language", "code"),
+    [
+        (Language.TYPESCRIPT, "class Stack {\n  push(x) { }\n  get size() { return 0; }\n}\n"),
+        (Language.PYTHON, "class Stack:\n    def push(self, x): ...\n    @property\n    def size(self): ...\n"),
+    ],
+)
+def test_an_accessor_is_read_and_not_called(language: Language, code: str) -> None:
+    (stack,) = units(code, language)
+    equals = "==" if language is Language.PYTHON else "==="
+    answer = {
+        "tests": [{"arguments": "", "calls": ["push(1)", f"size() {equals} 1", f"size {equals} 1", "push", "push(2)"]}]
+    }
+    assert [probe.call for probe in candidates(answer, stack, language=language, context=None)] == ["subject.size"] * 2
+
+
+def test_a_second_derivation_of_a_class_is_told_its_methods_and_no_body() -> None:
+    (stack,) = units("class Stack {\n  push(x) { this.n = 1; }\n  get size() { return 0; }\n}\n", "javascript")
+    _, told = prompts.reference(stack, language="javascript", context=None, calls=(), number=0)
+    assert told == "Methods, each to be written with its body: push(x); get size().\nSignature:\nclass Stack {"
 
 
 def test_inputs_outside_of_the_contract_go_where_enough_others_remain() -> None:

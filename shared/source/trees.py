@@ -10,6 +10,7 @@ import functools
 import re
 import threading
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -29,8 +30,10 @@ from shared.source.quiet import no_warnings
 
 LONGEST_TEXT = 1_000_000
 """Bytes. More is not parsed."""
-PARSE_TIME_S = 10.0
-"""A parser that is not through by then is stopped. Text written by people takes milliseconds."""
+PARSE_TIME_S = 2.0
+"""A parser that is not through by then is stopped. Text written by people takes milliseconds; a hostile one of 900 bytes took 9 s."""
+MOST_REMEMBERED = 64_000
+"""Bytes. A text of this size that is read again at once, to blank, to outline, to check, is not parsed again."""
 DEEPEST = 100_000
 """Levels of a tree that are walked into."""
 
@@ -80,7 +83,7 @@ class Parsed:
 
 
 def parse(code: str, language: str) -> Parsed | None:
-    """Return the tree of `code`; None without a grammar, beyond a million bytes, or when parsing takes over ten seconds.
+    """Return the tree of `code`; None without a grammar, beyond a million bytes, or when parsing takes over two seconds.
 
     What is called TypeScript is read as TSX where that has fewer faults. Never raises.
     """
@@ -131,10 +134,11 @@ def _grammar(name: str) -> Language:
 
 
 class _Parsers(threading.local):
-    """One parser a thread and grammar."""
+    """One parser a thread and grammar, and what the thread parsed last: a text as two grammars read it."""
 
     def __init__(self) -> None:
         self._made: dict[str, Parser] = {}
+        self.recent: deque[tuple[str, bytes, Tree | None]] = deque(maxlen=2)
 
     def get(self, grammar: str) -> Parser:
         if grammar not in self._made:
@@ -159,9 +163,15 @@ def _parser(grammar: str) -> Parser:
 
 def _tree(shown: bytes, grammar: str) -> Tree | None:
     """Parse; None when time ran out."""
+    for read_as, text, tree in _PARSERS.recent:
+        if read_as == grammar and text == shown:
+            return tree
     parser = _PARSERS.get(grammar)
+    found: Tree | None = None
     try:
-        return parser.parse(shown)
+        found = parser.parse(shown)
     except ValueError:
         parser.reset()
-        return None
+    if len(shown) <= MOST_REMEMBERED:
+        _PARSERS.recent.append((grammar, shown, found))
+    return found

@@ -1,4 +1,4 @@
-"""Customers who buy one thing after the other until told to stop, each in a thread of his own: jobs, sessions, or runs."""
+"""Customers who buy one thing after the other until told to stop, each in a thread of his own: jobs, sessions, runs, verifications."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, Self
 from tests.campaign.customer import Customer
 from tests.campaign.holder import Holder
 from tests.campaign.run_caller import Held, RunCaller
+from tests.campaign.verifier import Verifier
 
 CUSTOMERS = 8
 PATIENCE_S = 150.0
@@ -20,13 +21,14 @@ PATIENCE_S = 150.0
 class Crowd:
     """The customers of one running stack. A context manager: they start on entry; on exit each finishes what he has begun.
 
-    `holders` of them live sessions instead of buying jobs, `callers` have models run. `claims`: whether who bought a job has its
-    rest paid back.
+    `holders` of them live sessions instead of buying jobs, `callers` have models run, `verifiers` code verified. `claims`: whether
+    who bought a job has its rest paid back.
     """
 
     endpoints: dict[str, Any]
     holders: int = 0
     callers: int = 0
+    verifiers: int = 0
     claims: bool = False
     accepted: list[str] = field(default_factory=list)
     ended: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -39,13 +41,17 @@ class Crowd:
     """What was told of each run."""
     run_of_trace: dict[str, str] = field(default_factory=dict)
     """The run of each Idempotency-Key, by the trace id of its requests."""
+    verified: int = 0
+    """Verifications that came to their end."""
+    resumed: int = 0
+    """How often one of them had failed and was resumed."""
     refused: int = 0
     faults: list[BaseException] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __enter__(self) -> Self:
-        others = [self._hold] * self.holders + [self._call] * self.callers
+        others = [self._hold] * self.holders + [self._call] * self.callers + [self._verify] * self.verifiers
         lives = [*others, *[self._buy] * (CUSTOMERS - len(others))]
         self._threads = [threading.Thread(target=self._live, args=(life,)) for life in lives]
         for thread in self._threads:
@@ -101,3 +107,11 @@ class Crowd:
                 with self._lock:
                     self.held |= caller.held
                     self.run_of_trace |= caller.by_trace
+
+    def _verify(self) -> None:
+        with closing(Verifier(self.endpoints, patience_s=PATIENCE_S)) as verifier:
+            while not self._stop.is_set():
+                resumptions = verifier.live()
+                with self._lock:
+                    self.verified += 1
+                    self.resumed += resumptions

@@ -27,6 +27,7 @@ ROUNDS_OF_A_SAMPLE = 3
 FAULTS_OF_A_SOAK_ROUND = 14
 HOLDERS = 3
 CALLERS = 2
+VERIFIERS = 1
 # A part that never gets ten quiet seconds is started ever later by its supervisor; attempts are not what is measured here.
 SETTINGS = {"MAX_ATTEMPTS": "100", "ADMIN_KEY": ADMIN_KEY}
 
@@ -42,6 +43,9 @@ class Tally:
     paid_back: dict[str, int] = field(default_factory=dict)
     runs: Counter[str] = field(default_factory=Counter)
     """Runs by how they ended."""
+    verified: int = 0
+    resumed: int = 0
+    """How often a verification had failed and was resumed by its caller."""
     refused: int = 0
     taken_over: int = 0
     """Steps that were claimed more than once: somebody died or froze over them."""
@@ -57,6 +61,7 @@ class Tally:
             f"{self.kills} of them kills; {self.jobs} jobs accepted and complete, {self.sessions} sessions lived to their end, "
             f"{len(self.paid_back)} refunds and withdrawals paid once; "
             f"{self.runs.total()} runs told of ({', '.join(f'{count} {end}' for end, count in sorted(self.runs.items()))}); "
+            f"{self.verified} verifications complete, {self.resumed} resumptions; "
             f"{self.taken_over} steps taken over; {self.refused} creations refused"
         )
 
@@ -95,7 +100,7 @@ def play(arena: Arena, faults: list[str], random: Random, tally: Tally) -> None:
     """One round: customers, faults among them, quiet, and the books."""
     pause = threading.Event()
     arena.slow_the_model()
-    with Crowd(arena.endpoints, holders=HOLDERS, callers=CALLERS, claims=True) as crowd:
+    with Crowd(arena.endpoints, holders=HOLDERS, callers=CALLERS, verifiers=VERIFIERS, claims=True) as crowd:
         for name in faults:
             pause.wait(random.uniform(0.3, 1.5))
             FAULTS[name](arena, random)
@@ -107,6 +112,8 @@ def play(arena: Arena, faults: list[str], random: Random, tally: Tally) -> None:
     tally.sessions += len(crowd.lived)
     tally.paid_back |= crowd.paid_back
     tally.refused += crowd.refused
+    tally.verified += crowd.verified
+    tally.resumed += crowd.resumed
     tally.runs.update(told.end for told in crowd.held.values())
     assert crowd.faults == [], f"after {faults}"
     assert set(crowd.ended) == set(crowd.accepted)

@@ -14,6 +14,8 @@ from tests.campaign.patient import Patient
 _FORWARD, _RUNS, _USAGE = "/api/v1/forward", "/api/v1/runs", "/api/v1/usage"
 _CODE = "def add(a, b)\n  a - b\nend\n"
 _LANGUAGE = "ruby"  # it is not run, only looked at
+_SUBTRACTION = "def add(a, b):\n    return a - b\n"
+_PURPOSE = "Function should add two numbers"
 _ENDED = ("complete", "failed", "cancelled")
 REFUSED = "[sim:refusal]"
 SILENT = "[sim:hang]"
@@ -22,14 +24,33 @@ SILENT = "[sim:hang]"
 class Verifier(Patient):
     """Has code verified by one running stack, each time for another tenant. `on_conflict`: of a key whose first call may have died."""
 
-    def __init__(self, endpoints: Mapping[str, Any], *, on_conflict: Callable[[str], object]) -> None:
-        super().__init__(endpoints)
+    def __init__(
+        self,
+        endpoints: Mapping[str, Any],
+        *,
+        patience_s: float = 90.0,
+        on_conflict: Callable[[str], object] = lambda _key: None,
+    ) -> None:
+        super().__init__(endpoints, patience_s=patience_s)
         self._on_conflict = on_conflict
+
+    def live(self) -> int:
+        """Have code verified, resumed as often as it fails: in the end complete, counted once, its defect found; return the resumptions."""
+        key, resumptions = self._key(), 0
+        run_id = self._submit(key, _PURPOSE, code=_SUBTRACTION, language="python")
+        while (shown := self._reach(key, run_id, _ENDED))["state"] == "failed":
+            resumptions += 1
+            self.until(lambda: self._goes_on(key, run_id), what="a resumption")
+        assert (shown["state"], bool(shown["receipt_id"])) == ("complete", True), shown
+        verdicts = shown["result"]["verification"]["items"]
+        assert {"FAIL"} <= {verdict["verdict"] for verdict in verdicts if verdict["evidence_kind"] == "executed"}, shown
+        self._require_used(key, 1)
+        return resumptions
 
     def verify(self) -> None:
         """Have code verified: complete, one verification counted, one receipt."""
         key = self._key()
-        run_id = self._submit(key, "Function should add two numbers")
+        run_id = self._submit(key, _PURPOSE)
         shown = self._reach(key, run_id, _ENDED)
         assert (shown["state"], bool(shown["receipt_id"])) == ("complete", True), shown
         self._require_used(key, 1)
@@ -58,8 +79,12 @@ class Verifier(Patient):
         """Ask until it was resumed; an answer that was lost is made up for by a second resumption, which fails as the first did."""
         return self._post(key, f"{_RUNS}/{run_id}/resume", httpx.codes.ACCEPTED)
 
-    def _submit(self, key: str, context: str) -> str:
-        body = {"code": _CODE, "language": _LANGUAGE, "context": context}
+    def _goes_on(self, key: str, run_id: str) -> bool:
+        """Have it resumed where it has failed; one whose answer was lost goes on already."""
+        return self._get(key, f"{_RUNS}/{run_id}")["state"] != "failed" or self._resume(key, run_id)
+
+    def _submit(self, key: str, context: str, *, code: str = _CODE, language: str = _LANGUAGE) -> str:
+        body = {"code": code, "language": language, "context": context}
         headers = {**_bearer(key), "Prefer": "respond-async", "Idempotency-Key": uuid.uuid4().hex}
 
         def accepted() -> str:

@@ -13,6 +13,7 @@ from shared.source.checks import findings
 from shared.source.languages import PARSEABLE
 from shared.source.outline import outline
 from shared.source.pieces import pieces
+from shared.source.trees import PARSE_TIME_S
 
 TEXTS = 100_000 if os.environ.get("LUCID_SOAK") else 1_000
 LONGEST_S = 10.0
@@ -147,3 +148,10 @@ def test_a_long_text_of_one_token_is_read_in_bounded_time(language: str, part: s
     began = time.process_time()
     require_sound(part * (size // len(part)), language)
     assert time.process_time() - began < 4 * LONGEST_S
+
+
+def test_a_grammar_that_comes_to_no_end_is_stopped_once_for_all_readers() -> None:
+    """Fifteen characters that keep tree-sitter's TSX busy for ever; as TypeScript they are read at once."""
+    began = time.process_time()
+    require_sound('[b\'\',[!s)")")")', "typescript")
+    assert time.process_time() - began < 2 * PARSE_TIME_S

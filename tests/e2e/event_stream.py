@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -64,7 +65,7 @@ def require_one_end(events: list[Event]) -> Event:
     ends = [event for event in events if event.is_done or event.is_fault]
     assert ends == events[-1:]
     ids = [event.id for event in events if event.id is not None]
-    assert ids == list(range(ids[0], ids[0] + len(ids)))
+    assert all(after == before + 1 for before, after in pairwise(ids))
     return ends[0]
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import httpx
 import pytest
+import structlog
 
 from cli.sandbox import Wallet
 from devstack.supervisor import Stack
@@ -14,6 +16,9 @@ from tests.e2e.lightning_hand import LightningHand
 from tests.e2e.market import Market, open_market, running_stack
 from tests.e2e.model_hand import ModelHand
 from tests.e2e.price_exchange import PriceExchange
+
+# What threads of an earlier test still log must not get into what a command prints.
+structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.__stderr__))
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import secrets
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ _BASE_MB = 448  # of private memory for deno itself, the Workers that are just e
 _BASE_RESIDENT_MB = 192
 _NOISE = (b"\n<--- Last few GCs", b"\n#\n# Fatal", b"Fatal JavaScript", b"memory allocation of ")
 _MAIN_URL = "data:application/javascript;base64," + base64.b64encode((VALUES + MAIN).encode()).decode()
+_FINDING = threading.Lock()  # Python 3.11 fills the table that is asked for the path without one: a second thread reads it half full
 _LATE = "no time was left to try this probe"
 
 
@@ -97,7 +99,8 @@ class DenoRunner:
         # One probe's CPU time is watched from here; the kernel's limit is for a process that nobody watches any more.
         most_cpu_s = (limits.cpu_s + 1) * probes + 5
         try:
-            binary = find_deno_bin()
+            with _FINDING:
+                binary = find_deno_bin()
         except FileNotFoundError:
             raise SandboxUnavailable("deno is not installed") from None
         data_mb = _BASE_MB + limits.memory_mb

@@ -39,7 +39,8 @@ _BASE_MB = 448  # of private memory for deno itself, the Workers that are just e
 _BASE_RESIDENT_MB = 192
 _NOISE = (b"\n<--- Last few GCs", b"\n#\n# Fatal", b"Fatal JavaScript", b"memory allocation of ")
 _MAIN_URL = "data:application/javascript;base64," + base64.b64encode((VALUES + MAIN).encode()).decode()
-_FINDING = threading.Lock()  # Python 3.11 fills the table that is asked for the path without one: a second thread reads it half full
+_FINDING = threading.Lock()
+"""Python 3.11 fills the table that is asked for the path without a lock: a second thread would read it half full."""
 _LATE = "no time was left to try this probe"
 
 

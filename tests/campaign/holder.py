@@ -16,20 +16,10 @@ TOPUP_SATS = 100
 
 
 class Holder(Patient):
-    """Lives sessions of one running stack. Each call has a key, so that a repetition is the same call.
+    """Lives sessions of one running stack. Each call has a key, so that a repetition is the same call."""
 
-    `on_conflict` is called with a key whose first call is said to run still: it may have died.
-    """
-
-    def __init__(
-        self,
-        endpoints: Mapping[str, Any],
-        *,
-        patience_s: float = 90.0,
-        on_conflict: Callable[[str], object] = lambda _key: None,
-    ) -> None:
-        super().__init__(endpoints, patience_s=patience_s)
-        self._on_conflict = on_conflict
+    def __init__(self, endpoints: Mapping[str, Any], **manner: Any) -> None:
+        super().__init__(endpoints, **manner)
         self._macaroons: dict[str, str] = {}
 
     def live(self, *, requests: int = 2) -> str:

@@ -27,9 +27,18 @@ class OutOfPatience(AssertionError):
 
 
 class Patient:
-    """One caller with a wallet, in front of a running stack. Not for several threads at once."""
+    """One caller with a wallet, in front of a running stack. Not for several threads at once.
 
-    def __init__(self, endpoints: Mapping[str, Any], *, patience_s: float = 90.0) -> None:
+    `on_conflict` is called with an Idempotency-Key whose first call is said to run still: it may have died.
+    """
+
+    def __init__(
+        self,
+        endpoints: Mapping[str, Any],
+        *,
+        patience_s: float = 90.0,
+        on_conflict: Callable[[str], object] = lambda _key: None,
+    ) -> None:
         self._api = httpx.Client(
             base_url=endpoints["web"],
             timeout=_ANSWER_WITHIN_S,
@@ -38,6 +47,7 @@ class Patient:
         )
         self._endpoints = endpoints
         self._patience_s = patience_s
+        self._on_conflict = on_conflict
         self.paid_to_me: dict[str, int] = {}
         """The sats of each refund and withdrawal that was told to be paid, by payment hash."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
@@ -16,17 +16,11 @@ _PASSPORTS = "/v1/passports"
 
 
 class Registrar(Patient):
-    """Keeps passports on one running stack. What is asked is asked again in the same words.
+    """Keeps passports on one running stack. What is asked is asked again in the same words."""
 
-    `on_conflict` is called with a key whose first call is said to run still: it may have died.
-    """
-
-    def __init__(
-        self, endpoints: Mapping[str, Any], *, patience_s: float = 90.0, on_conflict: Callable[[str], object]
-    ) -> None:
-        super().__init__(endpoints, patience_s=patience_s)
+    def __init__(self, endpoints: Mapping[str, Any], **manner: Any) -> None:
+        super().__init__(endpoints, **manner)
         self._api.headers["X-Admin-Key"] = ADMIN_KEY
-        self._on_conflict = on_conflict
 
     def keep_a_node(self) -> None:
         """Register a node, change it, speak for it, withdraw it; it is there once, and says what was said last."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -37,18 +37,11 @@ class Held:
 
 
 class RunCaller(Patient):
-    """Has models run on one running stack. `on_conflict` is called with a key whose first call is said to run still."""
+    """Has models run on one running stack."""
 
-    def __init__(
-        self,
-        endpoints: Mapping[str, Any],
-        *,
-        patience_s: float = 90.0,
-        on_conflict: Callable[[str], object] = lambda _key: None,
-    ) -> None:
-        super().__init__(endpoints, patience_s=patience_s)
+    def __init__(self, endpoints: Mapping[str, Any], **manner: Any) -> None:
+        super().__init__(endpoints, **manner)
         self._api.headers["X-Admin-Key"] = ADMIN_KEY
-        self._on_conflict = on_conflict
         self._ways = itertools.cycle((self.wait, self.read, self.come_later, self.cancel, self.leave))
         self.held: dict[str, Held] = {}
         """By run id, what was told of each run whose id he learnt."""

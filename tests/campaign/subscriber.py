@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx
@@ -15,11 +14,7 @@ _INVOICE = "/api/v1/plans/pro/invoice"
 
 
 class Subscriber(Patient):
-    """Buys plans of one running stack, each time for another tenant. `on_conflict`: of a key whose first call may have died."""
-
-    def __init__(self, endpoints: Mapping[str, Any], *, on_conflict: Callable[[str], object]) -> None:
-        super().__init__(endpoints)
-        self._on_conflict = on_conflict
+    """Buys plans of one running stack, each time for another tenant."""
 
     def buy(self) -> None:
         """Ask for a plan, pay it, have it: one purchase, and thirty days of it."""

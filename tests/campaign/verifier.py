@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx
@@ -22,17 +21,7 @@ SILENT = "[sim:hang]"
 
 
 class Verifier(Patient):
-    """Has code verified by one running stack, each time for another tenant. `on_conflict`: of a key whose first call may have died."""
-
-    def __init__(
-        self,
-        endpoints: Mapping[str, Any],
-        *,
-        patience_s: float = 90.0,
-        on_conflict: Callable[[str], object] = lambda _key: None,
-    ) -> None:
-        super().__init__(endpoints, patience_s=patience_s)
-        self._on_conflict = on_conflict
+    """Has code verified by one running stack, each time for another tenant."""
 
     def live(self) -> int:
         """Have code verified, resumed as often as it fails: in the end complete, counted once, its defect found; return the resumptions."""

@@ -1,13 +1,15 @@
-"""What a payment gives a tenant: a tier for thirty days, beginning now or where the last payment for the same tier ends.
+"""What a payment gives a tenant: a tier for thirty days that nothing else of the tenant's runs out beneath.
 
-Tiers that run side by side do not lengthen one another; the better one counts while it runs (`plans.better`).
+They begin now, or where what is as good or better ends. What is lesser waits while they last, so that a tenant has every day that was
+paid for. Whether a tier has begun is not asked where it counts: while it waits, a better one counts (`plans.better`), and a clock that
+is put right after the payment takes nothing away.
 """
 
 from __future__ import annotations
 
 from shared.access import store
 from shared.access.model import PaidPlan, Tier
-from shared.access.plans import PAID_DAYS
+from shared.access.plans import PAID_DAYS, lesser_than
 from shared.db.service import Tx
 
 _HOURS_A_DAY = 24
@@ -15,7 +17,10 @@ _HOURS_A_DAY = 24
 
 def grant(tx: Tx, *, tenant: str, tier: Tier, purchase_id: int) -> PaidPlan:
     """Give what a purchase bought, which the database allows once."""
-    return store.grant(tx, tenant=tenant, tier=tier, purchase_id=purchase_id, hours=PAID_DAYS * _HOURS_A_DAY)
+    lesser = lesser_than(tier)
+    return store.grant(
+        tx, tenant=tenant, tier=tier, lesser=lesser, purchase_id=purchase_id, hours=PAID_DAYS * _HOURS_A_DAY
+    )
 
 
 def granted(tx: Tx, *, purchase_id: int) -> PaidPlan | None:

@@ -90,9 +90,7 @@ class ApiKeys:
         owner = self._ids.public("tenant") if tenant is None else tenant
         with self._database.transaction() as tx:
             if tenant is not None:
-                store.serialize_tenant(tx, tenant=owner)
-                if store.valid_keys_of(tx, tenant=owner) >= MOST_VALID:
-                    raise Conflict(f"{MOST_VALID} valid keys are enough: revoke one first", code="too_many_keys")
+                _require_room(tx, owner)
             return self._issue(
                 tx, mode=mode, tier=Tier.FREE, scopes={Scope.VERIFICATION}, label=name, tenant=owner, email=email
             )
@@ -100,12 +98,15 @@ class ApiKeys:
     def rotate(self, key_id: str, *, overlap_s: float = 0) -> IssuedKey:
         """Make a key that takes the place of this one, which ends `overlap_s` seconds later.
 
-        Raises `NotFound`, `Conflict` (code `key_revoked`) where it has ended before.
+        Raises `NotFound`, `Conflict` (code `key_revoked`) where it has ended before, or is to end; `too_many_keys` where the two would
+        be one too many for the tenant.
         """
         with self._database.transaction() as tx:
             former = _found(store.lock_key(tx, key_id=key_id))
             if former.revoked_at is not None:
                 raise Conflict("this key was revoked, so none can take its place", code="key_revoked")
+            if overlap_s > 0:
+                _require_room(tx, former.tenant)
             self._end(tx, former, after_s=overlap_s)
             return self._issue(
                 tx,
@@ -182,7 +183,17 @@ class ApiKeys:
 
     def _end(self, tx: Tx, key: ApiKey, *, after_s: float = 0) -> None:
         with failpoint("key.revoke"):
-            store.revoke_key(tx, row_id=key.id, after_s=after_s)
+            if after_s > 0:
+                store.end_key(tx, row_id=key.id, after_s=after_s)
+            else:
+                store.revoke_key(tx, row_id=key.id)
+
+
+def _require_room(tx: Tx, tenant: str) -> None:
+    """Hold the tenant's turn, and raise `Conflict` where it has twenty valid keys."""
+    store.serialize_tenant(tx, tenant=tenant)
+    if store.valid_keys_of(tx, tenant=tenant) >= MOST_VALID:
+        raise Conflict(f"{MOST_VALID} valid keys are enough: revoke one first", code="too_many_keys")
 
 
 def _check_digits(stem: str) -> str:

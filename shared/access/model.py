@@ -52,6 +52,7 @@ class ApiKey:
     created_at: datetime
     last_used_at: datetime | None
     revoked_at: datetime | None
+    """When it ended, or is to end."""
     email: str | None = field(default=None, repr=False)
     """Whom it was made for, where somebody made it for himself."""
 

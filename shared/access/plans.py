@@ -51,3 +51,9 @@ def better(one: Tier, other: Tier | None) -> Tier:
     """Return the tier that allows more; `other` may be none."""
     ranks = list(PLANS)
     return one if other is None or ranks.index(one) >= ranks.index(other) else other
+
+
+def lesser_than(tier: Tier) -> tuple[Tier, ...]:
+    """Return the tiers that allow less."""
+    ranks = list(PLANS)
+    return tuple(ranks[: ranks.index(tier)])

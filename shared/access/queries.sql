@@ -23,10 +23,10 @@ RETURNING *, (SELECT former.key_id FROM api_keys former WHERE former.id = %(rota
 -- name: valid_key
 SELECT api_keys.*, former.key_id AS rotated_from_id,
        ARRAY (SELECT tier FROM plan_grants
-               WHERE plan_grants.tenant = api_keys.tenant AND starts_at <= now() AND ends_at > now()) AS paid_tiers,
+               WHERE plan_grants.tenant = api_keys.tenant AND ends_at > now()) AS paid_tiers,
        (api_keys.last_used_at IS NULL OR api_keys.last_used_at < now() - interval '1 minute') AS is_stale
   FROM api_keys LEFT JOIN api_keys former ON former.id = api_keys.rotated_from
- WHERE api_keys.key_hash = %(key_hash)s AND (api_keys.revoked_at IS NULL OR api_keys.revoked_at > now());
+ WHERE api_keys.key_hash = %(key_hash)s AND api_keys.revoked_at IS NULL AND (api_keys.ends_at IS NULL OR api_keys.ends_at > now());
 
 -- name: do_not_wait_for_disk
 SELECT set_config('synchronous_commit', 'off', true);
@@ -48,10 +48,15 @@ SELECT api_keys.*, former.key_id AS rotated_from_id
  WHERE api_keys.key_id = %(key_id)s;
 
 -- name: revoke_key
-UPDATE api_keys SET revoked_at = least(revoked_at, now() + make_interval(secs => %(after_s)s)) WHERE id = %(id)s;
+-- For good: no clock brings it back.
+UPDATE api_keys SET revoked_at = now() WHERE id = %(id)s AND revoked_at IS NULL;
+
+-- name: end_key
+UPDATE api_keys SET ends_at = least(ends_at, now() + make_interval(secs => %(after_s)s)) WHERE id = %(id)s;
 
 -- name: valid_keys
-SELECT mode, tier, count(*) AS keys FROM api_keys WHERE revoked_at IS NULL OR revoked_at > now() GROUP BY mode, tier;
+SELECT mode, tier, count(*) AS keys FROM api_keys
+ WHERE revoked_at IS NULL AND (ends_at IS NULL OR ends_at > now()) GROUP BY mode, tier;
 
 -- name: keys
 SELECT api_keys.*, former.key_id AS rotated_from_id
@@ -63,7 +68,8 @@ SELECT api_keys.*, former.key_id AS rotated_from_id
 SELECT pg_advisory_xact_lock(hashtextextended('tenants:' || %(tenant)s::text, 0));
 
 -- name: valid_keys_of
-SELECT count(*) AS keys FROM api_keys WHERE tenant = %(tenant)s AND (revoked_at IS NULL OR revoked_at > now());
+SELECT count(*) AS keys FROM api_keys
+ WHERE tenant = %(tenant)s AND revoked_at IS NULL AND (ends_at IS NULL OR ends_at > now());
 
 -- name: take_unit
 -- Compare and set: where no unit is left, neither row changes and nothing comes back.
@@ -92,9 +98,16 @@ UPDATE quotas SET tokens_in = tokens_in + %(tokens_in)s, tokens_out = tokens_out
 SELECT forward, reverse, tokens_in, tokens_out FROM quotas WHERE tenant = %(tenant)s AND mode = %(mode)s AND period = %(period)s;
 
 -- name: grant
+-- It begins where what is as good or better ends. What is lesser waits meanwhile: what is left of it is used up afterwards.
+WITH waiting AS (
+  UPDATE plan_grants
+     SET starts_at = CASE WHEN starts_at > now() THEN starts_at + make_interval(hours => %(hours)s) ELSE starts_at END,
+         ends_at = ends_at + make_interval(hours => %(hours)s)
+   WHERE tenant = %(tenant)s AND tier = ANY(%(lesser)s::text[]) AND ends_at > now())
 INSERT INTO plan_grants (tenant, tier, purchase_id, starts_at, ends_at)
 SELECT %(tenant)s, %(tier)s, %(purchase_id)s, start, start + make_interval(hours => %(hours)s)
-  FROM (SELECT greatest(now(), max(ends_at)) AS start FROM plan_grants WHERE tenant = %(tenant)s AND tier = %(tier)s) AS following
+  FROM (SELECT greatest(now(), max(ends_at)) AS start FROM plan_grants
+         WHERE tenant = %(tenant)s AND NOT tier = ANY(%(lesser)s::text[])) AS following
 RETURNING *;
 
 -- name: grant_of

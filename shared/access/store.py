@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from shared.access.model import ApiKey, Mode, PaidPlan, Scope, Tier
@@ -109,9 +109,14 @@ def find_key(tx: Tx, *, key_id: str) -> ApiKey | None:
     return None if row is None else _key(row)
 
 
-def revoke_key(tx: Tx, *, row_id: int, after_s: float = 0) -> None:
-    """Have a key end in `after_s` seconds, unless it ends sooner."""
-    tx.run(SQL["revoke_key"], {"id": row_id, "after_s": after_s})
+def revoke_key(tx: Tx, *, row_id: int) -> None:
+    """End a key at once and for good. The first time counts."""
+    tx.run(SQL["revoke_key"], {"id": row_id})
+
+
+def end_key(tx: Tx, *, row_id: int, after_s: float) -> None:
+    """Plan a key's end. The earliest counts."""
+    tx.run(SQL["end_key"], {"id": row_id, "after_s": after_s})
 
 
 def serialize_tenant(tx: Tx, *, tenant: str) -> None:
@@ -143,7 +148,7 @@ def _key(row: Row) -> ApiKey:
         rotated_from=row["rotated_from_id"],
         created_at=row["created_at"],
         last_used_at=row["last_used_at"],
-        revoked_at=row["revoked_at"],
+        revoked_at=row["revoked_at"] or row["ends_at"],
         email=row["email"],
     )
 
@@ -173,10 +178,13 @@ def quota(tx: Tx, *, tenant: str, mode: Mode, period: str) -> Used:
     return Used() if row is None else Used(row["forward"], row["reverse"], row["tokens_in"], row["tokens_out"])
 
 
-def grant(tx: Tx, *, tenant: str, tier: Tier, purchase_id: int, hours: int) -> PaidPlan:
-    """Give a tenant a tier for `hours` after what it has of it already. One at a time for each tenant."""
+def grant(tx: Tx, *, tenant: str, tier: Tier, lesser: Sequence[Tier], purchase_id: int, hours: int) -> PaidPlan:
+    """Give a tenant a tier for `hours` after what it has as good already; the `lesser` ones wait. One at a time for each tenant."""
     tx.all(SQL["serialize_tenant"], {"tenant": tenant})
-    row = tx.one(SQL["grant"], {"tenant": tenant, "tier": tier, "purchase_id": purchase_id, "hours": hours})
+    row = tx.one(
+        SQL["grant"],
+        {"tenant": tenant, "tier": tier, "lesser": list(lesser), "purchase_id": purchase_id, "hours": hours},
+    )
     assert row is not None  # noqa: S101 - INSERT … RETURNING always answers
     return PaidPlan(Tier(row["tier"]), row["starts_at"], row["ends_at"])
 

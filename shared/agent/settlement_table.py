@@ -397,7 +397,8 @@ TABLE: tuple[TableRow, ...] = (
 NOTES = (
     "A run of the gateway is counted in tokens, not charged by itself: one usage row and one receipt for every run, however it ended.",
     "A verification is one of the calendar month's (UTC), forward or reverse. It is taken when the run is made.",
-    "A plan is bought for thirty days, which begin when its payment arrives or where the last payment for the same plan ends.",
+    "A plan is bought for thirty days, which begin when its payment arrives or where an equal or better plan ends.",
+    "What is left of a lesser plan waits while a better one lasts.",
     "Amounts are whole sats; a charge is rounded up to the next sat, and a refund is what was paid less the charge.",
     "The price of a bitcoin is locked on the work invoice, and on a session's request when it is accepted.",
     "A refund or withdrawal is claimed with a BOLT11 invoice for just what is owed. The operator pays the routing fees.",

@@ -8,6 +8,11 @@ SELECT * FROM plan_purchases WHERE id = %(id)s;
 -- name: by_public_id
 SELECT * FROM plan_purchases WHERE public_id = %(public_id)s;
 
+-- name: purchases_of
+SELECT * FROM plan_purchases
+ WHERE tenant = %(tenant)s AND (%(before)s::bigint IS NULL OR id < %(before)s)
+ ORDER BY id DESC LIMIT %(most)s;
+
 -- name: lock
 SELECT * FROM plan_purchases WHERE id = %(id)s FOR UPDATE;
 

@@ -28,6 +28,7 @@ from shared.work.service import Work
 
 NO_INVOICE = "The invoice could not be created in time; nothing was charged."
 NO_SUCH = "there is no such invoice for a plan"
+MOST_LISTED = 50
 NOTHING_OWED = "Nothing is owed for this invoice."
 
 
@@ -116,6 +117,17 @@ class Plans:
             self._invoices.nudge(purchase.owner, patience_s=self._terms.nudge_wait_s)
         return self._read(purchase.id)
 
+    def listing(self, *, principal: Principal, before: str | None = None, most: int = 20) -> list[PurchaseView]:
+        """Return up to `most` purchases of the caller's tenant, newest first, older than the one named `before`; the node is not asked.
+
+        Raises `NotFound`, `Forbidden` for a test key.
+        """
+        _require_live(principal)
+        older_than = self._find(before, principal.tenant).id if before is not None else None
+        with self._database.transaction() as tx:
+            found = store.purchases_of(tx, principal.tenant, before=older_than, most=min(most, MOST_LISTED))
+            return [self._view(tx, purchase) for purchase in found]
+
     def paid_plans(self, tenant: str) -> list[PaidPlan]:
         """Return what the tenant has paid for and not used up."""
         with self._database.transaction() as tx:
@@ -141,14 +153,12 @@ class Plans:
     # -- creation
 
     def _made_before(self, claim: KeyClaim | None) -> Purchase | None:
-        """Return the purchase that an earlier call with the same key made, unless it was taken back unseen."""
+        """Return the purchase that an earlier call with the same key made, unless it has expired: nobody can pay that one any more."""
         if claim is None or claim.made is None:
             return None
         with self._database.transaction() as tx:
             purchase = store.purchase(tx, claim.made.id)
-            if purchase is None or purchase.state is not PurchaseState.EXPIRED:
-                return purchase
-            return purchase if self._invoice(tx, purchase).payment_request is not None else None
+        return None if purchase is None or purchase.state is PurchaseState.EXPIRED else purchase
 
     def _place(self, plan: Plan, principal: Principal, claim: KeyClaim | None) -> Purchase:
         """Store a purchase at the price of this moment, which its invoice locks."""
@@ -181,18 +191,17 @@ class Plans:
 
     def _opened(self, purchase_id: int) -> PurchaseView | None:
         view = self._read(purchase_id)
-        if view.payment_request is not None:
-            return view
         if view.purchase.state is PurchaseState.EXPIRED:
             raise DeadlinePassed(NO_INVOICE)
-        return None
+        is_open = view.purchase.state is PurchaseState.AWAITING_PAYMENT
+        return view if view.payment_request is not None or not is_open else None
 
     def _abandon(self, purchase: Purchase) -> PurchaseView:
         """Take the purchase back, unless its invoice came in at the last moment."""
         with self._database.transaction() as tx:
             current = self._purchase_life.lock(tx, purchase.id)
             invoice = self._invoice(tx, current)
-            if invoice.payment_request is not None:
+            if invoice.payment_request is not None and current.state is not PurchaseState.EXPIRED:
                 return self._view(tx, current)
             if current.state is PurchaseState.AWAITING_PAYMENT:
                 with failpoint("plan.abandon"):
@@ -221,13 +230,14 @@ class Plans:
         if invoice.price is None:
             raise IntegrityFault("an invoice for a plan without its price")
         payouts = self._refunds.payouts(tx, purchase.owner)
+        is_open = purchase.state is PurchaseState.AWAITING_PAYMENT
         return PurchaseView(
             purchase=purchase,
             payment_hash=invoice.payment_hash,
             amount_sats=whole_sats(invoice.amount_msat),
             btc_price_usd=invoice.price.btc_usd,
             expires_at=invoice.expires_at,
-            payment_request=invoice.payment_request,
+            payment_request=invoice.payment_request if is_open else None,
             bought=grants.granted(tx, purchase_id=purchase.id),
             owed_sats=self._refunds.claimable(tx, purchase.owner),
             payout=payouts[-1] if payouts else None,

@@ -33,6 +33,12 @@ def by_public_id(tx: Tx, public_id: str) -> Purchase | None:
     return _maybe(tx.one(SQL["by_public_id"], {"public_id": public_id}))
 
 
+def purchases_of(tx: Tx, tenant: str, *, before: int | None, most: int) -> list[Purchase]:
+    """Return up to `most` purchases of a tenant, newest first, older than row `before`."""
+    rows = tx.all(SQL["purchases_of"], {"tenant": tenant, "before": before, "most": most})
+    return [_purchase(row) for row in rows]
+
+
 def lock(tx: Tx, purchase_id: int) -> Purchase | None:
     """Return one purchase and hold its row lock until the transaction ends."""
     return _maybe(tx.one(SQL["lock"], {"id": purchase_id}))

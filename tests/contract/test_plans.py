@@ -197,6 +197,25 @@ def test_a_key_is_rotated_and_revoked_by_its_tenant(client: FlaskClient) -> None
     assert client.get(USAGE, headers=bearer(second["key"])).status_code == 401
 
 
+def test_a_revoked_key_stays_so_where_the_clock_is_put_back(client: FlaskClient, container: Container) -> None:
+    first = signed_up(client)
+    container.api_keys.revoke(first["id"])
+    with container.database.transaction() as tx:
+        tx.run("UPDATE api_keys SET revoked_at = now() + interval '1 hour' WHERE key_id = %(id)s", {"id": first["id"]})
+    assert client.get(USAGE, headers=bearer(first["key"])).status_code == 401
+
+
+def test_keys_that_end_later_count_among_the_twenty(client: FlaskClient) -> None:
+    last = signed_up(client)
+    for _ in range(19):
+        rotated = client.post(f"{KEYS}/{last['id']}/rotate", headers=bearer(last["key"]))
+        assert rotated.status_code == 201
+        last = rotated.get_json()
+    refused = client.post(f"{KEYS}/{last['id']}/rotate", headers=bearer(last["key"]))
+    assert refusal(refused)[:2] == (409, "too_many_keys")
+    assert client.get(USAGE, headers=bearer(last["key"])).status_code == 200
+
+
 def test_no_key_makes_or_changes_one_that_opens_more_than_itself(client: FlaskClient, issue: Issue) -> None:
     tenant = f"tenant-{uuid4().hex}"
     test, live = issue(Mode.TEST, tenant=tenant), issue(tenant=tenant)
@@ -266,6 +285,23 @@ def test_an_invoice_for_a_plan_has_its_price_locked(client: FlaskClient, issue: 
     assert refusal(other)[:2] == (404, "not_found")
     refund = client.post(f"{answer.headers['Location']}/refund", json={"invoice": "x"}, headers=bearer(key))
     assert refusal(refund)[:2] == (409, "nothing_owed")
+
+
+def test_a_tenants_invoices_are_listed_newest_first_and_page_by_page(client: FlaskClient, issue: Issue) -> None:
+    key = issue()
+    asked = [client.post(f"{PLANS}/{tier}/invoice", headers=bearer(key)).get_json() for tier in ("pro", "team", "pro")]
+    wanted = [{name: value for name, value in one.items() if name != "request_id"} for one in reversed(asked)]
+    whole = client.get(f"{PLANS}/invoices", headers=bearer(key)).get_json()
+    assert (whole["invoices"], "next_before" in whole) == (wanted, False)
+    first = client.get(f"{PLANS}/invoices?limit=2", headers=bearer(key)).get_json()
+    rest = client.get(f"{PLANS}/invoices?limit=2&before={first['next_before']}", headers=bearer(key)).get_json()
+    assert (first["invoices"] + rest["invoices"], "next_before" in rest) == (wanted, False)
+    stranger = issue()
+    assert client.get(f"{PLANS}/invoices", headers=bearer(stranger)).get_json()["invoices"] == []
+    elsewhere = client.get(f"{PLANS}/invoices?before={asked[0]['id']}", headers=bearer(stranger))
+    assert refusal(elsewhere)[:2] == (404, "not_found")
+    assert refusal(client.get(f"{PLANS}/invoices?limit=0", headers=bearer(key)))[:2] == (400, "invalid_request")
+    assert refusal(client.get(f"{PLANS}/invoices", headers=bearer(issue(Mode.TEST))))[:2] == (403, "forbidden")
 
 
 def test_what_cannot_be_bought_is_refused(client: FlaskClient, issue: Issue) -> None:

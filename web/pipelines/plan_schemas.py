@@ -9,6 +9,7 @@ from marshmallow import fields, validate
 from shared.access.model import Mode, Tier
 from shared.access.plans import PAID_DAYS
 from shared.plans.model import PurchaseState
+from shared.plans.service import MOST_LISTED
 from web.body import Fields
 from web.pipelines.schemas import MOMENT, one_of, required_text
 
@@ -83,14 +84,15 @@ class PlanPayoutSchema(Fields):
     payment_hash = fields.String(required=True)
 
 
-class PlanInvoiceSchema(Fields):
+class ListedPlanInvoiceSchema(Fields):
     """A plan's invoice, and what came of it. The price is locked on it."""
 
-    request_id = fields.String(required=True)
     id = fields.String(required=True)
     state = one_of(PurchaseState, required=True)
     tier = one_of(Tier, required=True)
-    payment_request = fields.String(allow_none=True)
+    payment_request = fields.String(
+        allow_none=True, metadata={"description": "Null once it is paid or cannot be paid any more."}
+    )
     payment_hash = fields.String(required=True)
     amount_sats = fields.Integer(required=True)
     price_usd = fields.Decimal(required=True, metadata={"type": "number"})
@@ -103,6 +105,27 @@ class PlanInvoiceSchema(Fields):
         required=True, metadata={"description": "What came above the price, or below it: to be claimed."}
     )
     payout = fields.Nested(PlanPayoutSchema, allow_none=True)
+
+
+class PlanInvoiceSchema(ListedPlanInvoiceSchema):
+    """A plan's invoice, and what came of it. The price is locked on it."""
+
+    request_id = fields.String(required=True)
+
+
+class PlanInvoiceListSchema(Fields):
+    """Invoices for plans, newest first."""
+
+    request_id = fields.String(required=True)
+    invoices = fields.List(fields.Nested(ListedPlanInvoiceSchema), required=True)
+    next_before = fields.String(metadata={"description": "`before` of the next page, where there is one."})
+
+
+class PlanInvoicePageSchema(Fields):
+    """Which invoices."""
+
+    before = fields.String(metadata={"description": "Only invoices older than the one with this id."})
+    limit = fields.Integer(load_default=20, validate=validate.Range(1, MOST_LISTED))
 
 
 class PlanRefundRequestSchema(Fields):

@@ -18,6 +18,8 @@ from web.pipelines.addresses import BASE
 from web.pipelines.guards import OWNER
 from web.pipelines.moments import moment
 from web.pipelines.plan_schemas import (
+    PlanInvoiceListSchema,
+    PlanInvoicePageSchema,
     PlanInvoiceSchema,
     PlanListSchema,
     PlanRefundRequestSchema,
@@ -54,11 +56,27 @@ def list_plans() -> dict[str, Any]:
 def buy_plan(tier: str) -> tuple[dict[str, Any], int, dict[str, str]]:
     """Ask for a Lightning invoice for thirty days of a plan, at the bitcoin price of this moment, which it locks
 
-    Paying it gives your tenant the plan at once; paying another lengthens it. A payment that comes late still buys; what comes above the
-    price is owed back. Past the deadline the answer is 500 with Retry-After, and nothing can be paid. Test keys buy nothing.
+    Paying it gives your tenant the plan at once, or where an equal or better one ends; a lesser one waits meanwhile, so that no day is
+    lost. A payment that comes late still buys; what comes above the price is owed back. Past the deadline the answer is 500 with
+    Retry-After, and nothing can be paid. Test keys buy nothing.
     """
     view = container().plans.buy(tier, principal(), claim=key_claim())
     return _shown(view), 201, {"Location": f"{BASE}/plans/invoices/{view.purchase.public_id}"}
+
+
+@operations.get(
+    "/plans/invoices",
+    "listPlanInvoices",
+    Answers(PlanInvoiceListSchema, errors=(404, 500)),
+    query=PlanInvoicePageSchema,
+    guard=OWNER,
+)
+def list_plan_invoices(query: dict[str, Any]) -> dict[str, Any]:
+    """List your tenant's invoices for plans, newest first: paid, open and expired ones, with what each bought and what is owed back"""
+    most = query["limit"]
+    found = container().plans.listing(principal=principal(), before=query.get("before"), most=most)
+    listed: dict[str, Any] = {"request_id": request_id(), "invoices": [_listed(view) for view in found]}
+    return {**listed, "next_before": found[-1].purchase.public_id} if len(found) == most else listed
 
 
 @operations.get(
@@ -105,9 +123,12 @@ def paid_plan_shown(bought: PaidPlan) -> dict[str, Any]:
 
 
 def _shown(view: PurchaseView) -> dict[str, Any]:
+    return {"request_id": request_id(), **_listed(view)}
+
+
+def _listed(view: PurchaseView) -> dict[str, Any]:
     purchase = view.purchase
     return {
-        "request_id": request_id(),
         "id": purchase.public_id,
         "state": str(purchase.state),
         "tier": str(purchase.tier),

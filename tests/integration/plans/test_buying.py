@@ -89,16 +89,45 @@ def test_buying_again_lengthens_it_also_where_both_are_paid_at_the_same_moment(s
     assert days_of(shop, customer) == [("pro", 30.0)]
 
 
-def test_two_tiers_run_side_by_side_and_the_better_one_counts(shop: Shop) -> None:
+def test_a_lesser_plan_waits_while_a_better_one_lasts(shop: Shop) -> None:
     customer = shop.customer()
     shop.buy(customer, "pro")
     shop.let_pass(10)
     view = shop.buy(customer, "team")
     assert view.amount_sats == TEAM_SATS
-    assert days_of(shop, customer) == [("pro", 30.0), ("team", 30.0)]
+    assert days_of(shop, customer) == [("team", 30.0), ("pro", 60.0)]
     assert shop.identified(customer).tier is Tier.TEAM
-    shop.let_pass(25)
-    assert (days_of(shop, customer), shop.identified(customer).tier) == ([("team", 30.0)], Tier.TEAM)
+    shop.let_pass(29)
+    assert shop.identified(customer).tier is Tier.TEAM
+    shop.let_pass(2)
+    assert (days_of(shop, customer), shop.identified(customer).tier) == ([("pro", 60.0)], Tier.PRO)
+    shop.let_pass(18)
+    assert shop.identified(customer).tier is Tier.PRO, "the twenty days that were left, the better plan's thirty later"
+    shop.let_pass(2)
+    assert (days_of(shop, customer), shop.identified(customer).tier) == ([], Tier.FREE)
+
+
+def test_a_lesser_plan_bought_under_a_better_one_begins_where_that_ends(shop: Shop) -> None:
+    customer = shop.customer()
+    views = [shop.ask(customer, tier) for tier in ("team", "pro", "team")]
+    for view in views:
+        shop.pay(view)
+        assert shop.hear(view)
+    assert days_of(shop, customer) == [("team", 60.0), ("pro", 30.0)]
+    bought = shop.look(views[1]).bought
+    assert bought is not None
+    assert bought.starts_at == max(shop.look(view).bought.ends_at for view in (views[0], views[2]))  # type: ignore[union-attr] # paid
+    shop.let_pass(59)
+    assert shop.identified(customer).tier is Tier.TEAM
+    shop.let_pass(2)
+    assert shop.identified(customer).tier is Tier.PRO
+
+
+def test_a_plan_counts_also_where_the_clock_was_put_back_after_its_payment(shop: Shop) -> None:
+    customer = shop.customer()
+    shop.buy(customer)
+    shop.let_pass(-1)
+    assert shop.identified(customer).tier is Tier.PRO
 
 
 def test_an_invoice_that_nobody_pays_expires_and_costs_nothing(shop: Shop) -> None:
@@ -185,6 +214,22 @@ def test_a_purchase_made_under_a_key_is_found_again_whoever_died(shop: Shop) -> 
     second = shop.ask(customer, claim=again)  # type: ignore[arg-type]
     assert second == first
     assert shop.rows("SELECT count(*) AS purchases FROM plan_purchases") == [{"purchases": 1}]
+
+
+def test_a_key_whose_purchase_has_expired_buys_anew_and_no_dead_invoice_is_shown(shop: Shop) -> None:
+    customer = shop.customer()
+    ref, fingerprint = KeyRef("scope", "late"), b"\x01" * 32
+    first = shop.ask(customer, claim=shop.container.idempotency.begin(ref, fingerprint=fingerprint))  # type: ignore[arg-type]
+    shop.lapse(first)
+    assert shop.look(first).payment_request is None
+    again = shop.ask(customer, claim=shop.container.idempotency.begin(ref, fingerprint=fingerprint))  # type: ignore[arg-type]
+    assert (again.purchase.id > first.purchase.id, again.purchase.state) == (True, AWAITING)
+    shop.pay(again)
+    assert shop.hear(again)
+    assert shop.look(again).payment_request is None
+    once_more = shop.container.idempotency.begin(ref, fingerprint=fingerprint)
+    found = shop.ask(customer, claim=once_more)  # type: ignore[arg-type]
+    assert (found.purchase.id, found.purchase.state) == (again.purchase.id, PAID), "what is bought is not bought again"
 
 
 def test_a_test_key_buys_nothing_and_the_free_plan_is_not_sold(shop: Shop) -> None:

@@ -94,8 +94,8 @@ class Verifications:
     ) -> Verification:
         """Accept code that is to be verified, and take a unit of the quota. `body`: the exact bytes of the request.
 
-        A `claim` that names a verification already returns that one. Raises `QuotaExceeded`, and `Unavailable` (code
-        `upstream_error`) where a test key has no simulated model.
+        A `claim` that names a verification already returns that one; where it has failed, it goes on at the stage that failed. Raises
+        `QuotaExceeded`, and `Unavailable` (code `upstream_error`) where a test key has no simulated model.
         """
         return self._create(Pipeline.FORWARD, submitted.code, submitted, principal=principal, body=body, claim=claim)
 
@@ -213,7 +213,7 @@ class Verifications:
         claim: KeyClaim | None,
     ) -> Verification:
         if claim is not None and claim.made is not None:  # by an earlier request with the same key
-            return self._read(claim.made.id)
+            return self._taken_up(self._read(claim.made.id), principal)
         new = store.NewVerification(
             request_id=self._ids.public(VERIFICATION_PREFIX),
             pipeline=pipeline,
@@ -237,6 +237,15 @@ class Verifications:
                 idempotency.name(tx, claim, made.owner)
             self._work.start(tx, StepRef(made.pipeline, made.id, made.stage))
         return made
+
+    def _taken_up(self, found: Verification, principal: Principal) -> Verification:
+        """Return the verification that a repeated request asks for. One that has failed is resumed: that is what it is repeated for."""
+        if found.state is not VerificationState.FAILED:
+            return found
+        try:
+            return self.resume(found.request_id, principal=principal)
+        except Conflict:  # another repetition was first, or its code is gone
+            return self._read(found.id)
 
     def _cancel(self, tx: Tx, row_id: int) -> None:
         verification = store.lock(tx, row_id).verification

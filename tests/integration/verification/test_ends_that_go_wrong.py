@@ -18,7 +18,7 @@ from shared.sandbox.model import Language, Probe, SandboxUnavailable
 from shared.verification.engine import VerificationEngine
 from shared.verification.model import Pipeline, Stage, Verification, VerificationState
 from shared.work.model import Claim, StepRef
-from tests.integration.verification.verification_bench import VerificationBench
+from tests.integration.verification.verification_bench import SUBMITTED, VerificationBench
 
 COMPLETE, FAILED, CANCELLED = VerificationState.COMPLETE, VerificationState.FAILED, VerificationState.CANCELLED
 QUEUED = VerificationState.QUEUED
@@ -152,6 +152,38 @@ def test_a_key_under_which_one_was_resumed_resumes_nothing_again(bench: Verifica
     assert (again.request_id, again.state, again.round, bench.used(caller)) == (run.request_id, FAILED, 1, 0)
     bench.desk.verifications.resume(run.request_id, principal=caller, claim=claimed(bench, caller, "another"))
     assert (state_of(bench, run), bench.used(caller)) == (QUEUED, 1)
+
+
+def test_a_request_repeated_under_its_key_has_a_failed_run_go_on(bench: VerificationBench) -> None:
+    caller = bench.tenant()
+
+    def asked() -> Verification:
+        claim = claimed(bench, caller, "once")
+        return bench.desk.verifications.forward(SUBMITTED, principal=caller, body=b"{}", claim=claim)
+
+    run = asked()
+    have_fail(bench, run)
+    assert bench.used(caller) == 0
+    again = asked()
+    assert (again.request_id, again.state, again.round, bench.used(caller)) == (run.request_id, QUEUED, 1, 1)
+    assert (asked().round, bench.used(caller)) == (1, 1), "one that goes on is not taken up twice"
+    bench.work(run, Stage.EXTRACT)
+    assert asked().stage is Stage.VERIFY
+
+
+def test_a_failed_run_whose_code_is_gone_is_told_as_it_is(bench: VerificationBench) -> None:
+    caller = bench.tenant()
+    claim = claimed(bench, caller, "gone")
+    run = bench.desk.verifications.forward(SUBMITTED, principal=caller, body=b"{}", claim=claim)
+    have_fail(bench, run)
+    bench.run(
+        "UPDATE verifications SET erased_at = now(), subject = NULL, context = NULL, request_salt = NULL,"
+        " input_salt = NULL WHERE id = %s",
+        run.id,
+    )
+    claim = claimed(bench, caller, "gone")
+    again = bench.desk.verifications.forward(SUBMITTED, principal=caller, body=b"{}", claim=claim)
+    assert (again.state, bench.used(caller)) == (FAILED, 0)
 
 
 def test_a_stage_that_was_put_off_is_done_at_once_when_its_run_is_resumed(patient_bench: VerificationBench) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+from shared.verification.sarif import empty_log, failed_invocation
 
 VERDICTS = {"failed": "FAIL", "partial": "PARTIAL"}
 COUNTS = ("passed", "failed", "partial", "not_applicable", "total")
@@ -31,7 +34,7 @@ class Outcome:
 def as_text(outcomes: Sequence[Outcome]) -> str:
     """Return a line a file and a line a finding, `path:line: VERDICT …`, as compilers write them."""
     lines = [line for outcome in outcomes for line in _lines_of(outcome)]
-    return "\n".join(_plain(line) for line in lines)
+    return "\n".join(plain(line) for line in lines)
 
 
 def as_json(outcomes: Sequence[Outcome]) -> str:
@@ -49,7 +52,10 @@ def as_json(outcomes: Sequence[Outcome]) -> str:
 
 
 def as_sarif(outcomes: Sequence[Outcome]) -> str:
-    """Return one log with one run for all files: code hosts take no second run of one tool in one upload."""
+    """Return one log with one run for all files: code hosts take no second run of one tool in one upload.
+
+    Files that were not verified are told by an invocation that was no success. It is the first: some readers look at no other.
+    """
     logs = [(outcome.path, copy.deepcopy(outcome.sarif)) for outcome in outcomes if outcome.sarif]
     merged: dict[str, Any] | None = None
     for path, log in logs:
@@ -61,7 +67,16 @@ def as_sarif(outcomes: Sequence[Outcome]) -> str:
             continue
         for member in ("artifacts", "results", "invocations"):
             merged["runs"][0][member] += run[member]
-    return json.dumps(merged or _empty_log(), indent=1)
+    merged = merged or empty_log()
+    faults = {_uri(outcome.path): str(outcome.fault) for outcome in outcomes if outcome.result is None}
+    if faults:
+        merged["runs"][0]["invocations"].insert(0, failed_invocation(faults))
+    return json.dumps(merged, indent=1)
+
+
+def plain(text: str) -> str:
+    """Return a line without what would steer a terminal: it holds what a model wrote, or a name that anybody chose."""
+    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def _lines_of(outcome: Outcome) -> Iterator[str]:
@@ -93,11 +108,6 @@ def _finding(
         yield f"    fix: {fix['title']}: {fix['codeGuidance']}"
 
 
-def _plain(text: str) -> str:
-    """Return the line without what would steer a terminal: it holds text that a model wrote."""
-    return "".join(char if char.isprintable() else " " for char in text)
-
-
 def _put_in_name(run: dict[str, Any], uri: str, index: int) -> None:
     for artifact in run["artifacts"]:
         artifact["location"]["uri"] = uri
@@ -109,11 +119,6 @@ def _put_in_name(run: dict[str, Any], uri: str, index: int) -> None:
 def _uri(path: Path) -> str:
     """Return a path as SARIF names files: relative to where the command runs, if it lies below."""
     try:
-        return quote(path.resolve().relative_to(Path.cwd()).as_posix())
+        return quote(os.fsencode(path.resolve().relative_to(Path.cwd()).as_posix()))
     except ValueError:
         return path.resolve().as_uri()
-
-
-def _empty_log() -> dict[str, Any]:
-    run = {"tool": {"driver": {"name": "LUCID"}}, "results": []}
-    return {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]}

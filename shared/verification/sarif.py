@@ -1,6 +1,7 @@
 """What failed in a verification, as a SARIF 2.1.0 log (OASIS, March 2020): the form that code hosts and editors read.
 
 Only FAIL and PARTIAL become results: readers show every result as a problem. The counts of all verdicts stand at the artifact.
+Files that were not verified are no results: an invocation says so that was no success, since a log without results reads as clean.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ FINGERPRINT = "lucidClaim/v1"
 
 _LINE = re.compile(r"^line \d+ ")
 """How the assertion of a static rule begins."""
+_BYTE_ORDER_MARK = "\ufeff"
+"""May stand before the first line, and is no part of it."""
 _SHOWN = frozenset({Ruling.FAIL, Ruling.PARTIAL})
 _CATEGORIES = tuple(Category)
 _ABOUT = {
@@ -51,14 +54,38 @@ def sarif_log(view: VerificationView, *, version: str) -> dict[str, Any]:
         for verdict in result.verdicts or ()
         if verdict.verdict in _SHOWN and verdict.claim_id in claims
     ]
+    log = empty_log()
+    run = log["runs"][0]
+    run["tool"]["driver"]["version"] = version
+    run["invocations"].append(_invocation(view.verification))
+    run["artifacts"].append(_artifact(view, result, uri))
+    run["results"] += results
+    return log
+
+
+def empty_log() -> dict[str, Any]:
+    """Return a log without results, filed where those with results are: for whoever has nothing to add to it, or only faults."""
     run = {
-        "tool": {"driver": {"name": "LUCID", "version": version, "rules": [_rule(one) for one in _CATEGORIES]}},
+        "tool": {"driver": {"name": "LUCID", "rules": [_rule(one) for one in _CATEGORIES]}},
         "automationDetails": {"id": "lucid/verify-code/"},
-        "invocations": [_invocation(view.verification)],
-        "artifacts": [_artifact(view, result, uri)],
-        "results": results,
+        "invocations": [],
+        "artifacts": [],
+        "results": [],
     }
     return {"$schema": SCHEMA, "version": VERSION, "runs": [run]}
+
+
+def failed_invocation(faults: Mapping[str, str]) -> dict[str, Any]:
+    """Return an invocation that did not verify some files (section 3.20). `faults`: why, under each file's URI."""
+    notifications = [
+        {
+            "level": "error",
+            "message": {"text": f"not verified: {fault}"},
+            "locations": [{"physicalLocation": {"artifactLocation": {"uri": uri}}}],
+        }
+        for uri, fault in faults.items()
+    ]
+    return {"executionSuccessful": False, "toolExecutionNotifications": notifications}
 
 
 def _rule(category: Category) -> dict[str, Any]:
@@ -72,7 +99,7 @@ def _result(claim: Claim, verdict: Verdict, remediation: Remediation | None, uri
         region: dict[str, Any] = {"startLine": lines[0], "endLine": lines[1]}
         location["physicalLocation"]["region"] = region
         if verdict.evidence:
-            region["snippet"] = {"text": verdict.evidence}
+            region["snippet"] = {"text": verdict.evidence.removeprefix(_BYTE_ORDER_MARK)}
     if claim.function:
         location["logicalLocations"] = [{"fullyQualifiedName": claim.function, "kind": "function"}]
     return {

@@ -3,132 +3,32 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from cli.main import main
+from tests.integration.verify_code_service import Service, running_service
 
 ADDS = "def add(a, b):\n    return a + b\n"
 SUBTRACTS = "def add(a, b):\n    return a - b\n"
 KEY = "lk_test_" + "0" * 64
 
 
-@dataclass
-class Service:
-    """A service that finds a FAIL in what subtracts, a PARTIAL in what divides. `refusals` are answered first."""
-
-    url: str
-    refusals: list[tuple[int, dict[str, str], str]] = field(default_factory=list)
-    fails: bool = False
-    is_endless: bool = False
-    asked: list[tuple[dict[str, Any], dict[str, str]]] = field(default_factory=list)
-    looks: int = 0
-
-    def post(self, body: dict[str, Any], headers: dict[str, str]) -> tuple[int, dict[str, str], dict[str, Any]]:
-        """Answer what a pipeline is asked."""
-        self.asked.append((body, headers))
-        if self.refusals:
-            status, more, code = self.refusals.pop(0)
-            return status, more, {"error": {"code": code, "message": "no \x1b[31mwords"}, "request_id": "req_0"}
-        return 202, {}, {"request_id": f"req_{len(self.asked)}", "state": "queued"}
-
-    def get(self, path: str) -> tuple[int, dict[str, str], dict[str, Any]]:
-        """Answer about a run: at first it goes on."""
-        number = int(path.split("/")[4].removeprefix("req_"))
-        code = self.asked[number - 1][0]["code"]
-        if path.endswith("/sarif"):
-            return 200, {}, a_log(code)
-        self.looks += 1
-        shown: dict[str, Any] = {"request_id": f"req_{number}", "state": "running"}
-        if self.fails:
-            shown |= {"state": "failed", "error": {"code": "upstream_error", "message": "the model is away"}}
-        elif self.looks % 2 == 0 and not self.is_endless:
-            shown |= {"state": "complete", "result": a_result(code, f"req_{number}")}
-        return 200, {}, shown
-
-
-def a_result(code: str, request_id: str) -> dict[str, Any]:
-    verdict = "FAIL" if "-" in code else "PARTIAL" if "/" in code else "PASS"
-    counts = {"passed": verdict == "PASS", "failed": verdict == "FAIL", "partial": verdict == "PARTIAL"}
-    found = {
-        "claimId": "CLAIM-001",
-        "verdict": verdict,
-        "reasoning": "it returned -1",
-        "evidence": "return",
-        "evidence_kind": "executed",
-        "lines": {"first": 2, "last": 2},
-    }
-    fixes = [{"claimId": "CLAIM-001", "title": "Mend it", "codeGuidance": "return a + b"}] if verdict == "FAIL" else []
-    claim = {
-        "id": "CLAIM-001",
-        "category": "correctness",
-        "severity": "critical",
-        "description": "add \x1b[2J adds",
-        "assertion": "add(1, 2) should return 3",
-    }
-    return {
-        "request_id": request_id,
-        "code": code,
-        "claims": {"count": 1, "items": [claim]},
-        "verification": {**{k: int(v) for k, v in counts.items()}, "not_applicable": 0, "total": 1, "items": [found]},
-        "remediation": {"count": len(fixes), "items": fixes},
-    }
-
-
-def a_log(code: str) -> dict[str, Any]:
-    place = {"physicalLocation": {"artifactLocation": {"uri": "code.py", "index": 0}, "region": {"startLine": 2}}}
-    run = {
-        "tool": {"driver": {"name": "LUCID", "rules": []}},
-        "invocations": [{"executionSuccessful": True}],
-        "artifacts": [{"location": {"uri": "code.py"}}],
-        "results": [{"ruleId": "lucid/correctness", "message": {"text": code}, "locations": [place]}],
-    }
-    return {"$schema": "s", "version": "2.1.0", "runs": [run]}
-
-
 @pytest.fixture
 def service() -> Iterator[Service]:
     """A service of its own for each test."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            self.give(*running.post(body, {"path": self.path, **dict(self.headers)}))
-
-        def do_GET(self) -> None:
-            self.give(*running.get(self.path))
-
-        def give(self, status: int, headers: dict[str, str], document: dict[str, Any]) -> None:
-            content = json.dumps(document).encode()
-            self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(content))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *words: object) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        running = Service(f"http://127.0.0.1:{server.server_port}")
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        yield running
-        server.shutdown()
-        thread.join()
+    with running_service() as service:
+        yield service
 
 
-def run(service: Service, *words: str | Path, key: str = KEY) -> Result:
+def run(service: Service, *words: str | Path, key: str = KEY, given: bytes | None = None) -> Result:
     environment = {"LUCID_URL": service.url, "LUCID_API_KEY": key}
-    return CliRunner().invoke(main, ["verify-code", *map(str, words)], env=environment)
+    return CliRunner().invoke(main, ["verify-code", *map(str, words)], env=environment, input=given)
 
 
 def a_file(folder: Path, name: str, code: str) -> Path:
@@ -205,6 +105,111 @@ def test_sarif_is_one_run_for_all_files_under_their_own_names(service: Service, 
     assert places == [{"uri": uri, "index": index} for index, uri in enumerate(uris)]
 
 
+@pytest.mark.parametrize("codes", [[SUBTRACTS, ADDS], [ADDS]])
+def test_sarif_says_which_files_were_not_verified_and_is_no_success(
+    service: Service, tmp_path: Path, codes: list[str]
+) -> None:
+    service.refusals = [(400, {}, "invalid_request")]
+    files = [a_file(tmp_path, f"{number}.py", code) for number, code in enumerate(codes)]
+    result = run(service, *files, "--format", "sarif")
+    assert result.exit_code == 3
+    (only,) = json.loads(result.stdout)["runs"]
+    failed, *others = only["invocations"]
+    assert failed["executionSuccessful"] is False
+    (told,) = failed["toolExecutionNotifications"]
+    assert (told["level"], told["message"]) == ("error", {"text": "not verified: invalid_request: no \x1b[31mwords"})
+    assert told["locations"] == [{"physicalLocation": {"artifactLocation": {"uri": files[0].as_uri()}}}]
+    assert len(others) == len(only["artifacts"]) == len(only["results"]) == len(codes) - 1
+
+
+def test_sarif_names_a_file_whose_name_is_no_utf_8(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / os.fsdecode(b"caf\xe9.py")).write_text(ADDS)
+    result = run(service, ".", "--format", "sarif")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["runs"][0]["artifacts"][0]["location"]["uri"] == "caf%E9.py"
+
+
+@pytest.mark.parametrize("content", ["", "\r\n", "\ufeff", "\ufeff \n"])
+@pytest.mark.parametrize("form", ["text", "json", "sarif"])
+def test_files_without_text_are_skipped_and_are_nothing_to_verify(
+    service: Service, tmp_path: Path, content: str, form: str
+) -> None:
+    empty = a_file(tmp_path, "package/__init__.py", content)
+    for words in ([empty], [empty.parent]):
+        result = run(service, *words, "--format", form, key="")
+        assert result.exit_code == 0, result.output
+        assert result.stderr == f"{empty}: skipped: it is empty\nthere is nothing to verify\n"
+        assert service.asked == []
+        if form == "text":
+            assert result.stdout == ""
+        else:
+            assert not any(json.loads(result.stdout).get(member) for member in ("files", "results"))
+
+
+def test_files_without_text_are_skipped_beside_others(service: Service, tmp_path: Path) -> None:
+    files = [a_file(tmp_path, "__init__.py", ""), a_file(tmp_path, "a.py", SUBTRACTS)]
+    result = run(service, *files)
+    assert result.exit_code == 1
+    assert result.stderr == f"{files[0]}: skipped: it is empty\n[1/1] {files[1]}\n"
+
+
+def test_a_byte_order_mark_is_sent_as_it_is(service: Service, tmp_path: Path) -> None:
+    context = a_file(tmp_path, "context.txt", "\ufeffadd two numbers")
+    assert run(service, a_file(tmp_path, "a.py", "\ufeff" + ADDS), "--context", f"@{context}").exit_code == 0
+    body, _ = service.asked[0]
+    assert body == {"code": "\ufeff" + ADDS, "language": "python", "context": "add two numbers"}
+
+
+def test_a_file_that_is_not_utf_8_is_told_with_its_place_and_skipped_in_a_directory(
+    service: Service, tmp_path: Path
+) -> None:
+    latin = tmp_path / "latin.py"
+    latin.write_bytes(b"# one\n# caf\xe9\n")
+    named = run(service, latin)
+    assert (named.exit_code, service.asked) == (2, [])
+    assert "latin.py: it is not UTF-8: byte 0xe9 in line 2; convert it, or leave it out" in " ".join(
+        named.stderr.split()
+    )
+    alone = run(service, tmp_path)
+    assert alone.exit_code == 2
+    a_file(tmp_path, "a.py", ADDS)
+    beside = run(service, tmp_path)
+    assert (beside.exit_code, len(service.asked)) == (0, 1)
+    assert f"{latin}: skipped: it is not UTF-8: byte 0xe9 in line 2\n" in beside.stderr
+
+
+@pytest.mark.parametrize("separator", [b"\n", b"\r\n", b"\0"])
+@pytest.mark.parametrize("is_terminated", [True, False])
+def test_names_are_read_from_a_file_or_from_standard_input(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, separator: bytes, is_terminated: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = ["-a b.py", "ä.py", "folder"] + (["two\nlines.py"] if separator == b"\0" else [])
+    for name in names:
+        a_file(tmp_path, f"{name}/c.py" if name == "folder" else name, f"x = '{name}'")
+    listed = separator.join(name.encode() for name in names) + (separator if is_terminated else b"")
+    (tmp_path / "names").write_bytes(listed)
+    assert run(service, "--files-from", "names", "--fail-on", "never").exit_code == 0
+    assert [body["code"] for body, _ in service.asked] == [f"x = '{name}'" for name in names]
+    service.asked.clear()
+    assert run(service, "folder", "--files-from", "-", "--fail-on", "never", given=listed).exit_code == 0
+    assert {body["code"] for body, _ in service.asked} == {f"x = '{name}'" for name in names}
+    assert len(service.asked) == len(names)
+
+
+def test_a_list_without_names_is_nothing_to_verify(service: Service) -> None:
+    result = run(service, "--files-from", "-", given=b"", key="")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "there is nothing to verify\n")
+
+
+def test_it_tells_how_far_it_is(service: Service, tmp_path: Path) -> None:
+    files = [a_file(tmp_path, "a.py", ADDS), a_file(tmp_path, "b\x1b.py", ADDS)]
+    assert run(service, *files).stderr == f"[1/2] {files[0]}\n[2/2] {tmp_path}/b .py\n"
+
+
 def test_a_directory_stands_for_its_sources_without_what_git_ignores(service: Service, tmp_path: Path) -> None:
     a_file(tmp_path, "seen/a.py", ADDS)
     a_file(tmp_path, "seen/deep/b.js", "x")
@@ -261,18 +266,25 @@ def test_a_run_that_takes_too_long_ends_with_3(service: Service, tmp_path: Path)
         (["missing.py"], "there is no such file"),
         (["notes.md"], "say which with --language"),
         (["bad.py"], "not UTF-8"),
-        (["empty.py"], "no source code"),
-        (["a.py", "--context", "@missing"], "cannot read missing"),
+        (["bare"], "no source code"),
+        (["--files-from", "missing"], "No such file"),
+        (["--files-from", "names"], "nowhere.py: there is no such file"),
+        (["a.py", "--context", "@missing"], "cannot read missing: No such file"),
+        (["a.py", "--url", "127.0.0.1:3001"], "neither http:// nor https://"),
+        (["a.py", "--key", "lk_live_…"], "was it cut short?"),
+        (["a.py", "--output", "nowhere/report"], "cannot write nowhere/report"),
         (["a.py", "--fail-on", "sometimes"], "Invalid value"),
         ([], "Missing argument"),
     ],
 )
 def test_a_wrong_command_line_ends_with_2_and_asks_nobody(
-    service: Service, tmp_path: Path, words: list[str], said: str
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
 ) -> None:
-    for name, content in (("a.py", b"x"), ("notes.md", b"x"), ("bad.py", b"\xff"), ("empty.py", b"\n")):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bare").mkdir()
+    for name, content in (("a.py", b"x"), ("notes.md", b"x"), ("bad.py", b"\xff"), ("names", b"nowhere.py\n")):
         (tmp_path / name).write_bytes(content)
-    result = run(service, *(tmp_path / word if word.endswith((".py", ".md")) else word for word in words))
+    result = run(service, *words)
     assert result.exit_code == 2
     assert said in result.output
     assert service.asked == []

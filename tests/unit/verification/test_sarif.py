@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import jsonschema
 
+from cli.verification_report import Outcome, as_sarif
 from shared.verification.items import (
     Action,
     Category,
@@ -71,6 +74,12 @@ RESULT = a_form(
     partialFingerprints={"type": "object", "additionalProperties": TEXT},
     properties=BAG,
 )
+NOTIFICATION = a_form(
+    "message",
+    level={"enum": ["none", "note", "warning", "error"]},
+    message=MESSAGE,
+    locations={"type": "array", "items": LOCATION, "uniqueItems": True},
+)
 MOMENT = {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$"}
 RUN = a_form(
     "tool results",
@@ -91,7 +100,11 @@ RUN = a_form(
     invocations={
         "type": "array",
         "items": a_form(
-            "executionSuccessful", executionSuccessful={"type": "boolean"}, startTimeUtc=MOMENT, endTimeUtc=MOMENT
+            "executionSuccessful",
+            executionSuccessful={"type": "boolean"},
+            startTimeUtc=MOMENT,
+            endTimeUtc=MOMENT,
+            toolExecutionNotifications={"type": "array", "items": NOTIFICATION},
         ),
     },
     artifacts={
@@ -161,7 +174,10 @@ def a_view(*rulings: tuple[Ruling, Severity]) -> VerificationView:
 
 
 def sound(view: VerificationView) -> dict[str, Any]:
-    log = sarif_log(view, version="0.1.0")
+    return sound_run(sarif_log(view, version="0.1.0"))
+
+
+def sound_run(log: dict[str, Any]) -> dict[str, Any]:
     jsonschema.Draft202012Validator(SARIF).validate(log)
     run: dict[str, Any] = log["runs"][0]
     return run
@@ -211,3 +227,37 @@ def test_a_run_without_findings_lines_or_guidance_is_sound_too() -> None:
     )
     (result,) = sound(bare)["results"]
     assert "region" not in result["locations"][0]["physicalLocation"]
+
+
+def test_a_byte_order_mark_belongs_to_the_file_and_to_nothing_that_is_said_of_it() -> None:
+    plain = a_view((Ruling.FAIL, Severity.HIGH))
+    assert plain.forward is not None
+    assert plain.forward.verdicts is not None
+    marked = "\ufeff" + CODE
+    verdict = replace(plain.forward.verdicts[0], evidence="\ufeffdef add(a, b):", lines=(1, 1))
+    forward = replace(plain.forward, verdicts=(verdict,))
+    run = sound(replace(plain, submitted=Submitted(marked, "python"), forward=forward))
+    (artifact,), (result,) = run["artifacts"], run["results"]
+    as_bytes = marked.encode()
+    assert (artifact["length"], artifact["hashes"]["sha-256"]) == (len(as_bytes), hashlib.sha256(as_bytes).hexdigest())
+    region = result["locations"][0]["physicalLocation"]["region"]
+    assert region == {"startLine": 1, "endLine": 1, "snippet": {"text": "def add(a, b):"}}
+    assert result["partialFingerprints"] == sound(plain)["results"][0]["partialFingerprints"]
+
+
+def test_a_log_of_several_files_is_sound_and_no_success_where_one_was_not_verified() -> None:
+    log = sarif_log(a_view((Ruling.FAIL, Severity.HIGH)), version="0.1.0")
+    verified = [Outcome(Path(name), result={}, sarif=log) for name in ("a.py", "b.py")]
+    missed = [Outcome(Path(name), fault="the model is away") for name in ("c.py", "d.py")]
+    for outcomes in (verified, missed, [*verified, *missed], []):
+        run = sound_run(json.loads(as_sarif(outcomes)))
+        assert run["automationDetails"] == log["runs"][0]["automationDetails"]
+        assert run["tool"]["driver"]["rules"] == log["runs"][0]["tool"]["driver"]["rules"]
+        successes = [invocation["executionSuccessful"] for invocation in run["invocations"]]
+        assert successes == [False] * any(one in missed for one in outcomes) + [True] * len(run["artifacts"])
+        told = [
+            notification["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+            for invocation in run["invocations"]
+            for notification in invocation.get("toolExecutionNotifications", ())
+        ]
+        assert told == [one.path.name for one in outcomes if one in missed]

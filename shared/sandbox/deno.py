@@ -23,6 +23,7 @@ from shared.sandbox.deno_harness import MAIN, VALUES, WORKER
 from shared.sandbox.deno_process import DenoProcess, Frames, job_of
 from shared.sandbox.model import (
     MOST_OUTPUT_CHARS,
+    NO_TIME_LEFT,
     Language,
     Limits,
     Observation,
@@ -41,7 +42,6 @@ _NOISE = (b"\n<--- Last few GCs", b"\n#\n# Fatal", b"Fatal JavaScript", b"memory
 _MAIN_URL = "data:application/javascript;base64," + base64.b64encode((VALUES + MAIN).encode()).decode()
 _FINDING = threading.Lock()
 """Python 3.11 fills the table that is asked for the path without a lock: a second thread would read it half full."""
-_LATE = "no time was left to try this probe"
 
 
 @dataclass
@@ -93,7 +93,9 @@ class DenoRunner:
                     raise SandboxUnavailable("deno ended before its first probe")
             elif fall.is_certain or fall.probe == waiting[0]:
                 seen[fall.probe] = fall.observation
-        observations = tuple(seen.get(at) or Observation(Outcome.TIMED_OUT, error=_LATE) for at in range(len(probes)))
+        observations = tuple(
+            seen.get(at) or Observation(Outcome.NOT_TRIED, error=NO_TIME_LEFT) for at in range(len(probes))
+        )
         return Ran(language, self._runtime, observations, int((time.monotonic() - began) * 1000))
 
     def _process(self, limits: Limits, probes: int) -> DenoProcess:
@@ -200,8 +202,10 @@ class _Attendance:
             )
         if self._process.resident_mb() > _BASE_RESIDENT_MB + limits.memory_mb:
             return self._fall(Outcome.OUT_OF_MEMORY, f"more than {limits.memory_mb} MiB were used")
-        if time.monotonic() > min(stage.ends, self._until):
+        if time.monotonic() > stage.ends:
             return self._fall(Outcome.TIMED_OUT, None, is_certain=True)
+        if time.monotonic() > self._until:
+            return self._fall(Outcome.NOT_TRIED, NO_TIME_LEFT, is_certain=True)
         if stage.name == "code" and self._process.cpu_s() - stage.cpu_s > limits.cpu_s:
             return self._fall(Outcome.TIMED_OUT, f"more than {limits.cpu_s} s of CPU time were used", is_certain=True)
         return None
@@ -221,7 +225,7 @@ class _Attendance:
     def _fall(self, outcome: Outcome, error: str | None, *, is_certain: bool = False) -> _Fall:
         stage = self._stage
         duration_ms = int((time.monotonic() - stage.began) * 1000) if stage.began else 0
-        if stage.name == "expected":
+        if stage.name == "expected" and outcome is not Outcome.NOT_TRIED:
             outcome, error = Outcome.BAD_PROBE, f"expected: {error or 'no value within the time allowed'}"
         for noise in _NOISE:
             del stage.output[len(bytes(stage.output).partition(noise)[0]) :]

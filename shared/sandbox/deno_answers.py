@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.sandbox.deno_values import same, written
-from shared.sandbox.model import Observation, Outcome, Probe
+from shared.sandbox.model import ENDED_ITSELF, Observation, Outcome, Probe
 
-_MODULE_URL = re.compile(r"data:application/[a-z]+;charset=utf-8;base64,[A-Za-z0-9+/=.]*")
+_MODULE_URL = re.compile(r"data:(?:application|text)/[a-z]+;charset=utf-8;base64,[A-Za-z0-9+/=.]*")
 _PLACE = re.compile(r"code(:\d+:\d+)")
 _LINE = re.compile(r":(\d+):\d+\)?$")
 _BREAKS = re.compile("\r\n|[\n\r\u2028\u2029]")
@@ -18,9 +18,13 @@ _REFUSED = re.compile(
     r"Requires (read|write|net|env|sys|run|ffi|import|all)\b|requires unscoped --allow|npm specifiers were requested"
     r"|--no-remote|--no-npm|cannot-be-a-base base|Relative import path|not a dependency|Module not found"
     r"|Unsupported scheme|Unknown \"?node:|Failed to spawn|Requests to port \d+ are blocked|\bEPERM\b"
-    r"|attached databases - max 0|Failed to create cache storage"
+    r"|Failed to create cache storage"
 )
-_REFUSALS = {"NotCapable", "PermissionDenied"}
+_NOT_CAPABLE = "NotCapable"
+_RUNTIMES_FRAME = re.compile(r"async |(.* )?\(?(ext|node):")
+_NATIVE_REFUSAL = "too many attached databases - max 0"
+_LOADER_S_PLACE = "\n    at data:"
+_NO_REACT = "React is not defined"
 _NO_MEMORY = re.compile(r"Array buffer allocation failed|could not allocate memory|Out of memory", re.IGNORECASE)
 
 
@@ -33,7 +37,7 @@ def observed(
     expected = None if wanted is None else wanted["value"]
     if answer is None:
         return Observation(Outcome.CRASHED, error="the sandbox gave no answer", output=output)
-    outcome = _outcome(answer, probe, code)
+    outcome = _outcome(answer, code)
     actual = answer.get("value") if outcome is Outcome.RETURNED else None
     return Observation(
         outcome,
@@ -47,7 +51,7 @@ def observed(
     )
 
 
-def _outcome(answer: Mapping[str, Any], probe: Probe, code: str) -> Outcome:
+def _outcome(answer: Mapping[str, Any], code: str) -> Outcome:
     kind = answer["kind"]
     if kind == "returned":
         return Outcome.RETURNED
@@ -55,18 +59,33 @@ def _outcome(answer: Mapping[str, Any], probe: Probe, code: str) -> Outcome:
         return Outcome.BAD_PROBE
     message = answer.get("message", "")
     names = set(answer.get("names", ()))
-    if names & _REFUSALS or _REFUSED.search(message):
+    if _is_refusal(answer, names, message):
         return Outcome.REFUSED
-    if _NO_MEMORY.search(message):
+    if _NO_MEMORY.search(message) and (_is_runtimes_own(answer) or "(<anonymous>)" in answer.get("frame", "")):
         return Outcome.OUT_OF_MEMORY
     if kind in ("lost", "left"):
         return Outcome.CRASHED
     if kind == "unloaded":
         return Outcome.NOT_LOADED
-    is_meant = probe.raises is not None and probe.raises.strip() != "*" and _is_named(probe.raises, answer)
-    if not is_meant and _names_what_is_absent(names, message, answer.get("frame", ""), code):
+    if _names_what_is_absent(names, message, answer.get("frame", ""), code):
         return Outcome.BAD_PROBE
     return Outcome.RAISED
+
+
+def _is_refusal(answer: Mapping[str, Any], names: set[str], message: str) -> bool:
+    """Say whether the sandbox said no. An error that the code makes itself is its own, whatever it is called and says."""
+    if _NOT_CAPABLE in names or message == _NATIVE_REFUSAL:
+        return True
+    if answer.get("hasElements") and message == _NO_REACT:
+        return True  # what writes elements is not here
+    return _is_runtimes_own(answer) and ("PermissionDenied" in names or _REFUSED.search(message) is not None)
+
+
+def _is_runtimes_own(answer: Mapping[str, Any]) -> bool:
+    """Say whether deno made the error: in its own files, in its loader, or as the end of a Worker."""
+    if answer["kind"] == "lost" or _LOADER_S_PLACE in answer.get("message", ""):
+        return True
+    return _RUNTIMES_FRAME.match(answer.get("frame", "")) is not None
 
 
 def _names_what_is_absent(names: set[str], message: str, frame: str, code: str) -> bool:
@@ -94,7 +113,7 @@ def _judged(probe: Probe, outcome: Outcome, answer: Mapping[str, Any], expected:
 
 def _said(answer: Mapping[str, Any]) -> str:
     if answer["kind"] == "left":
-        return f"the code ended its own run: {answer['how']}"
+        return f"{ENDED_ITSELF}: {answer['how']}"
     if "thrown" in answer:
         return f"thrown: {written(answer['thrown'])}"
     message = _MODULE_URL.sub("code", answer.get("message", ""))

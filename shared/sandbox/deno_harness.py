@@ -47,7 +47,7 @@ const opaques = [
   Number, String, Boolean, Symbol, BigInt, Promise, WeakMap, WeakSet, WeakRef, DataView, SharedArrayBuffer, URL, URLSearchParams,
   Headers, Request, Response, Blob, AbortController, AbortSignal, MessagePort, ReadableStream, Function,
 ].map((built) => built.prototype);
-opaques.push(getPrototypeOf(getPrototypeOf([][Symbol.iterator]())));  // every iterator and generator
+const Iterated = getPrototypeOf(getPrototypeOf([][Symbol.iterator]()));  // what every iterator and generator derives from
 opaques.push(getPrototypeOf(getPrototypeOf(async function* () {}.prototype)));
 const opaqueCount = opaques.length;
 Object.freeze(opaques);
@@ -55,6 +55,7 @@ Object.freeze(opaques);
 const MOST_NODES = 20000;
 const MOST_DEPTH = 100;
 const MOST_CHARS = 200000;
+const MOST_YIELDED = 200;
 
 function within(value, prototype) {
   let at = getPrototypeOf(value);
@@ -92,6 +93,7 @@ function className(value) {
 function encode(value) {
   let nodes = 0;
   let chars = 0;
+  let failed = null;  // what an iterator of the code threw
   const text = (string) => {
     chars += string.length;
     return quote(chars > MOST_CHARS ? slice(string, 0, 2000) : string);
@@ -124,6 +126,22 @@ function encode(value) {
     for (let at = 0; at < length; at++) {
       if (nodes++ >= MOST_NODES) { add('["…"]'); break; }
       add(number(array[at]));
+    }
+  });
+  // What an iterator gives: the code's own steps, which may throw as any call of it may.
+  const yielded = (iterator, under, depth) => all((add) => {
+    for (let count = 0; failed === null; count++) {
+      let item;
+      try {
+        const step = iterator.next();
+        if (step.done) return;
+        item = step.value;
+      } catch (thrown) {
+        failed = { __proto__: null, thrown };
+        return;
+      }
+      if (count === MOST_YIELDED || nodes >= MOST_NODES) { add('["…"]'); return; }
+      add(node(item, under, depth));
     }
   });
   const number = (value) => typeof value === "bigint"
@@ -161,6 +179,11 @@ function encode(value) {
     if (within(value, prototypes.buffer)) {
       return '["y",' + name + "," + numbers(new Bytes(value), bufferLength(value)) + "]";
     }
+    if (within(value, Iterated) && typeof value.next === "function") {
+      const tag = field(value, toStringTag);
+      const kind = quote(typeof tag === "string" ? slice(tag, 0, 100) : className(value));
+      return '["i",' + kind + "," + yielded(value, under, depth + 1) + "]";
+    }
     if (isOpaque(value)) {
       const tag = field(value, toStringTag);
       return known("x", "[" + (typeof tag === "string" ? slice(tag, 0, 100) : className(value)) + "]");
@@ -188,7 +211,9 @@ function encode(value) {
       return '["x","[an object that cannot be looked at]"]';
     }
   };
-  return node(value, null, 0);
+  const encoded = node(value, null, 0);
+  if (failed !== null) throw failed.thrown;
+  return encoded;
 }
 """
 
@@ -237,8 +262,12 @@ function serve(event) {
   const { port, url, isLast } = event.data;
   if (isLast) removeEventListener("message", serve);
   const tell = (text) => postOn(port, text);
-  const returned = (value) => tell('{"kind":"returned","value":' + encode(value) + "}");
   const raised = (thrown) => tell(failure("raised", thrown));
+  const returned = (value) => {
+    let text;
+    try { text = encode(value); } catch (thrown) { raised(thrown); return; }
+    tell('{"kind":"returned","value":' + text + "}");
+  };
   const leave = (how) => function () {
     tell('{"kind":"left","how":"' + how + '"}');
     throw new Error(how);
@@ -304,19 +333,20 @@ function send(frame) {  // in pieces that a pipe takes whole: nothing that the c
 }
 
 function dataUrl(type, source) {
-  return `data:application/${type};charset=utf-8;base64,` + bytes.encode(source).toBase64();
+  return `data:${type};charset=utf-8;base64,` + bytes.encode(source).toBase64();
 }
-const workerUrl = dataUrl("javascript", job.worker);
+const PLAIN = "application/javascript";
+const workerUrl = dataUrl(PLAIN, job.worker);
 
-function moduleOf(code, setup, call) {
+function moduleOf(type, code, setup, call) {
   const name = "probe_" + crypto.randomUUID().replaceAll("-", "");
   const kind = /\bawait\b/.test(setup + call) ? "async " : "";
   const inner = `${code}\n;export const ${name} = ${kind}() => {\n${setup}\n;return (\n${call}\n);};\n`;
-  return dataUrl("javascript", `export { ${name} as probe } from "${dataUrl(job.language, inner)}";`);
+  return dataUrl(PLAIN, `export { ${name} as probe } from "${dataUrl(type, inner)}";`);
 }
 
-function aloneOf(code) {
-  return dataUrl("javascript", `import "${dataUrl(job.language, code)}"; export const probe = () => undefined;`);
+function aloneOf(type, code) {
+  return dataUrl(PLAIN, `import "${dataUrl(type, code)}"; export const probe = () => undefined;`);
 }
 
 const newWorker = () => new Worker(workerUrl, { type: "module", deno: { permissions: "none" } });
@@ -368,7 +398,7 @@ async function expectedOf(at, expected) {
       answer = { kind: "returned", value: JSON.parse(encode(JSON.parse(expected))) };
     } catch {
       apart ??= newWorker();
-      answer = await answerOf(apart, moduleOf("", "", expected), { isLast: false });
+      answer = await answerOf(apart, moduleOf(LANGUAGE, "", "", expected), { isLast: false });
       if (answer.kind === "lost") apart = null;
     }
     values.set(expected, answer);
@@ -376,19 +406,42 @@ async function expectedOf(at, expected) {
   return values.get(expected);
 }
 
+// What the code gives to a call when it is read as `type`. Where only the probe's own text is no syntax, the probe is misread.
+async function given(type, at, setup, call) {
+  const loading = () => send({ at: "code", probe: at });
+  send({ at: "starting", probe: at });
+  const answer = await meet(moduleOf(type, job.code, setup, call), loading);
+  if (!isSyntax(answer)) return answer;
+  send({ at: "starting", probe: at });
+  const alone = await meet(aloneOf(type, job.code), loading);
+  return alone.kind === "unloaded" ? alone : { ...answer, kind: "misread" };
+}
+
+const LANGUAGE = `application/${job.language}`;
+const WITH_ELEMENTS = job.language === "typescript" ? "text/tsx" : "text/jsx";
+// As what the code is read: as its language, and if it is none, with elements in it, where something looks like one.
+let types = /<[A-Za-z>]/.test(job.code) ? [LANGUAGE, WITH_ELEMENTS] : [LANGUAGE];
+
+async function answerTo(at, setup, call) {
+  let first = null;
+  for (const type of types) {
+    const answer = await given(type, at, setup, call);
+    if (!isSyntax(answer)) {
+      types = [type];
+      return type === WITH_ELEMENTS ? { ...answer, hasElements: true } : answer;
+    }
+    first ??= answer;
+  }
+  types = [LANGUAGE];
+  return first;
+}
+
 send({ at: "ready" });
 for (const { at, call, setup, expected } of job.probes) {
   const wanted = await expectedOf(at, expected);
   let answer = null;
   if (wanted === null || wanted.kind === "returned") {
-    send({ at: "starting", probe: at });
-    const loading = () => send({ at: "code", probe: at });
-    answer = await meet(moduleOf(job.code, setup, call), loading);
-    if (isSyntax(answer)) {
-      send({ at: "starting", probe: at });
-      const alone = await meet(aloneOf(job.code), loading);
-      answer = alone.kind === "unloaded" ? alone : { ...answer, kind: "misread" };
-    }
+    answer = await answerTo(at, setup, call);
   }
   send({ at: "end", probe: at, answer, expected: wanted });
 }

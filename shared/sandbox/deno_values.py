@@ -1,9 +1,8 @@
 """Read, write out and compare the values that deno's harness encodes.
 
 A node is `[tag, …]`: `u` undefined, `0` null, `t`/`f`, `n` number and `b` bigint (as JavaScript writes them), `s` string, `a` array, `h` a
-hole in it, `o` object, `m` Map, `S` Set, `d` Date, `r` RegExp, `e` Error, `y` typed array, `c` a cycle (levels up), `x` what cannot be
-looked into (functions, symbols, iterators, accessors), `…` what was cut off
-(the beginning of a string, or nothing).
+hole in it, `o` object, `m` Map, `S` Set, `i` what an iterator gave, `d` Date, `r` RegExp, `e` Error, `y` typed array, `c` a cycle (levels
+up), `x` what cannot be looked into (functions, symbols, accessors), `…` what was cut off (the beginning of a string, or nothing).
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from typing import Any
 Node = list[Any]
 
 _PLAIN = {"u": "undefined", "0": "null", "t": "true", "f": "false", "h": "<empty>"}
+_LISTS = ("a", "y", "i")
 _NOTHING = ("u", "0", "h")
 _LARGEST_EXACT = 2**53
 _MOST_PAIRED = 200  # items of a Set or Map without an equal text, compared each with each
@@ -30,11 +30,12 @@ def written(node: Node) -> str:
 
 
 def same(left: Node, right: Node, *, lenient: bool) -> bool | None:
-    """Compare two values all the way down; None where they differ in nothing that can be seen, but not all can be seen.
+    """Compare a value with the expected one, all the way down; None where they differ in nothing that can be seen, but not all can be seen.
 
-    Numbers: within 1e-9, relative or absolute, integers up to 2**53 exactly; NaN equals NaN, -0 equals 0. The order of keys, and of the
-    items of a Map or Set, does not count; nor does a missing prototype. Lenient: a bigint equals its number, null equals undefined (a hole,
-    a missing key), a typed array its array, and a class's instance the plain object with the same fields.
+    Numbers: within 1e-9 of the expected one, relative, absolute where that is 0; integers up to 2**53 exactly; NaN equals NaN, -0 equals 0.
+    The order of keys, and of the items of a Map or Set, does not count; nor does a missing prototype. Lenient: a bigint equals its number,
+    null equals undefined (a hole, a missing key), a typed array its array, what an iterator gave the array of it, and a class's instance
+    the plain object with the same fields.
     """
     if "…" in (left[0], right[0]) or "x" in (left[0], right[0]):
         return None if _may_be_same(left, right) else False
@@ -42,7 +43,7 @@ def same(left: Node, right: Node, *, lenient: bool) -> bool | None:
         return True
     if left[0] in ("n", "b") and right[0] in ("n", "b"):
         return (lenient or left[0] == right[0]) and _same_number(left, right)
-    if left[0] in ("a", "y") and right[0] in ("a", "y"):
+    if left[0] in _LISTS and right[0] in _LISTS:
         return (lenient or left[:2] == right[:2]) and _all_same(left[2], right[2], lenient=lenient)
     if left[0] != right[0]:
         return False
@@ -63,7 +64,7 @@ def _same_number(left: Node, right: Node) -> bool:
         return math.isnan(one) and math.isnan(other)
     if one.is_integer() and other.is_integer() and max(abs(one), abs(other)) <= _LARGEST_EXACT:
         return one == other
-    return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-9)
+    return math.isclose(one, other, rel_tol=1e-9, abs_tol=0.0 if other else 1e-9)
 
 
 def _both(answers: Iterable[bool | None]) -> bool | None:
@@ -178,6 +179,7 @@ _WRITERS: dict[str, Callable[[Node], str]] = {
     "s": lambda node: _quoted(node[1]),
     "a": _array,
     "y": _array,
+    "i": _array,
     "o": _object,
     "m": _map,
     "S": _set,

@@ -134,7 +134,9 @@ class Interpreter:
         self._output = output_bytes
         self._clock = clock
 
-    def run(self, script: str, job: Mapping[str, Any], *, probe: int, wall_s: float, cpu_s: float) -> Ended:
+    def run(
+        self, script: str, job: Mapping[str, Any], *, probe: int, wall_s: float, cpu_s: float, hash_seed: int = 0
+    ) -> Ended:
         """Run `script` on one job to whatever end it comes to. `probe`: for whom, in the clock."""
         word = os.urandom(16).hex()
         given = marshal.dumps({"word": word, **job}, 2)
@@ -143,7 +145,7 @@ class Interpreter:
         try:
             store.set_limits(memory_size=self._memory, memories=1, instances=1)
             store.set_epoch_deadline(1)
-            store.set_wasi(_wasi(script))
+            store.set_wasi(_wasi(script, hash_seed))
             instance = self._linker(streams).instantiate(store, self._module)
             self._clock.start(probe, wall_s=wall_s, cpu_s=cpu_s)
             started = time.monotonic()
@@ -281,12 +283,11 @@ def _seconds(clock: int, time_ns: int, flags: int) -> float:
     return max(0.0, (time_ns - time.clock_gettime_ns(_CLOCKS[clock])) / 1e9)
 
 
-def _wasi(script: str) -> wasmtime.WasiConfig:
+def _wasi(script: str, hash_seed: int) -> wasmtime.WasiConfig:
     config = wasmtime.WasiConfig()
     config.argv = [*_ARGUMENTS, script]
-    config.env = [
-        ("PYTHONHASHSEED", "0")
-    ]  # so that sets keep one order; the harness takes it away before the code is loaded
+    # So that sets keep one order within a run; the harness takes it away before the code is loaded.
+    config.env = [("PYTHONHASHSEED", str(hash_seed))]
     return config
 
 

@@ -16,6 +16,9 @@ from shared.kernel.errors import Unavailable
 MOST_VALUE_CHARS = 2_000
 MOST_ERROR_CHARS = 500
 MOST_OUTPUT_CHARS = 4_000
+NO_TIME_LEFT = "no time was left to try this probe"
+ENDED_ITSELF = "the code ended its own run"
+"""What the error of a `crashed` probe begins with where it was the code that left, and nothing broke."""
 _CUT = "…"
 
 
@@ -45,14 +48,16 @@ class Outcome(StrEnum):
     TOO_MUCH_OUTPUT = "too_much_output"
     REFUSED = "refused"
     CRASHED = "crashed"
+    NOT_TRIED = "not_tried"
 
 
 @dataclass(frozen=True)
 class Limits:
     """What a run may use. All but `run_s` are for one probe; `run_s` is for all probes of one run together.
 
-    Probes that `run_s` leaves no time for end as `timed_out` without having been tried. `output_bytes` bounds what the code prints;
-    the value it gives has a bound of its own.
+    A probe that `run_s` leaves no time for, or less than its `wall_s` and it did not end in that, is `not_tried`. `output_bytes` bounds
+    what the code prints; the value it gives has a bound of its own. `hash_seed` bounds nothing: it gives Python's sets of texts their
+    order, so that runs under two of them tell what hangs on it.
     """
 
     wall_s: float = 10.0
@@ -60,6 +65,7 @@ class Limits:
     memory_mb: int = 256
     output_bytes: int = 64 * 1024
     run_s: float = 60.0
+    hash_seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -99,10 +105,13 @@ class Probe:
 class Observation:
     """What one run of a probe gave.
 
-    `actual`, `expected`: canonical text of the values. `matches`: strictly equal all the way down (floats within 1e-9, relative or
-    absolute; NaN equals NaN, -0 equals 0, a bool is no int), or the exception that was named was raised; None where nothing was
-    expected or nothing can be said. `alike`: also equal when list and tuple, 1 and 1.0, null and undefined are not told apart.
-    `error`: `ValueError: text`; for a refused, crashed or bad probe what was wrong. `output`: what was printed, both streams.
+    `actual`, `expected`: canonical text of the values. `matches`: strictly equal all the way down (floats within 1e-9 of the expected
+    one, relative, absolute where that is 0; NaN equals NaN, -0 equals 0, a bool is no int), or the exception that was named was raised;
+    None where nothing was expected or nothing can be said. `alike`: also equal when list and tuple, 1 and 1.0, null and undefined are not
+    told apart. `error`: `ValueError: text`; for a refused, crashed or bad probe what was wrong. `output`: what was printed, both streams.
+
+    Two members are known while the run is judged and are no part of the document, in Python alone. `is_equal`: equal as its own == has
+    it. `digest`: the same for two values that differ in nothing but the order of sets, keys and fields.
     """
 
     outcome: Outcome
@@ -113,6 +122,13 @@ class Observation:
     error: str | None = None
     output: str = ""
     duration_ms: int = 0
+    is_equal: bool | None = None
+    digest: str | None = None
+
+    @property
+    def value(self) -> str | None:
+        """What tells this run's value from another's."""
+        return self.digest or self.actual
 
     def to_json(self) -> dict[str, Any]:
         """Return a plain document, safe to store: every text bounded, no NUL, no lone surrogates."""
@@ -139,6 +155,8 @@ class Observation:
             error=bounded(document.get("error"), MOST_ERROR_CHARS),
             output=bounded(document.get("output"), MOST_OUTPUT_CHARS) or "",
             duration_ms=int(document.get("duration_ms") or 0),
+            is_equal=document.get("is_equal"),
+            digest=document.get("digest"),
         )
 
 

@@ -13,12 +13,20 @@ from typing import Any
 
 from shared.sandbox.children import Child, child_environment
 from shared.sandbox.compiled import RUNTIME, CompiledInterpreter, Interpreter
-from shared.sandbox.model import Language, Limits, Observation, Outcome, Probe, Ran, SandboxUnavailable
+from shared.sandbox.model import (
+    NO_TIME_LEFT,
+    Language,
+    Limits,
+    Observation,
+    Outcome,
+    Probe,
+    Ran,
+    SandboxUnavailable,
+)
 from shared.sandbox.wasi_exits import EXIT_NOT_LOADED, EXIT_STUCK
 
 _GRACE_S = 5.0
 _END_S = 5.0
-_NO_TIME = "not tried: the time for all probes of this run was used up"
 _IN_EXPECTED = -1
 
 
@@ -88,6 +96,7 @@ class _Run:
         self._limits = limits
         self._done: dict[int, Observation] = {}
         self._current: int | None = None
+        self._started = 0.0
         self._singly = False
 
     def is_open(self) -> bool:
@@ -118,7 +127,7 @@ class _Run:
         if "ready" in said:
             self.is_ready = True
         elif "started" in said:
-            self._current = said["started"]
+            self._current, self._started = said["started"], time.monotonic()
         else:
             self._done[said["probe"]] = Observation.from_json(said["observation"])
             self._current = None
@@ -128,20 +137,21 @@ class _Run:
         if self.is_ready and self._current == _IN_EXPECTED:
             self._singly = True
         elif self.is_ready and self._current is not None:
-            self._done[self._current] = _fallen(code)
+            had_time = self.end - self._started >= self._limits.wall_s
+            self._done[self._current] = _fallen(code, had_time=had_time)
         if time.monotonic() < self.end:
             return
         for index in range(len(self._probes)):
-            self._done.setdefault(index, Observation(Outcome.TIMED_OUT, error=_NO_TIME))
+            self._done.setdefault(index, Observation(Outcome.NOT_TRIED, error=NO_TIME_LEFT))
 
 
 def _written(probe: Probe) -> dict[str, Any]:
     return {"call": probe.call, "expected": probe.expected, "raises": probe.raises, "setup": probe.setup}
 
 
-def _fallen(code: int | None) -> Observation:
-    """Return what is said of the probe at which a process ended without a word of its own."""
+def _fallen(code: int | None, *, had_time: bool) -> Observation:
+    """Return what is said of the probe at which a process ended without a word of its own. `had_time`: all that a probe may have."""
     if code is None or code == EXIT_STUCK:
-        return Observation(Outcome.TIMED_OUT)
+        return Observation(Outcome.TIMED_OUT) if had_time else Observation(Outcome.NOT_TRIED, error=NO_TIME_LEFT)
     how = f"signal {-code}" if code < 0 else f"exit code {code}"
     return Observation(Outcome.CRASHED, error=f"the process of the sandbox ended: {how}")

@@ -16,6 +16,7 @@ from _json import encode_basestring_ascii as quoted
 from posix import _exit as leave
 from posix import environ
 from posix import write as write_to
+from sys import getrecursionlimit, setrecursionlimit
 
 from shared.sandbox.python_encoder import ModuleType, TooBig, base_of_type, encoded, name_of_type
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 MOST_FRAMES = 5000
 RECURSION_LIMIT = 1000
+MOST_RECURSION = 1_000_000
+BYTE_ORDER_MARK = "\ufeff"
 CO_COROUTINE = 0x80
 SUBMITTED = "submitted"
 CODE_FILE = "<code>"
@@ -77,10 +80,11 @@ OWN_FILES = ("/usr/local/lib/python3", "/wlr/")
 
 
 class Reached:
-    """What the code reached for outside the sandbox, as the interpreter's own audit events tell."""
+    """What the code reached for outside the sandbox, as the interpreter's own audit events tell, and whether it was loaded by then."""
 
     def __init__(self) -> None:
         self.event = ""
+        self.has_loaded = False
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         if self.event or not event.startswith(REACHING_EVENTS):
@@ -152,7 +156,9 @@ def said_no(error: Any, reached: Reached) -> bool:
     if OSError in mro:
         return error.errno is not None and (bool(reached.event) or "wasi" in message_of(error))
     if ImportError in mro:
-        return type(error.name) is str and error.name.partition(".")[0] in MISSING_MODULES
+        if type(error.name) is str and error.name.partition(".")[0] in MISSING_MODULES:
+            return True
+        return reached.has_loaded and is_absent_module(error, mro)
     if AttributeError in mro:
         owner = getattr(error.obj, "__name__", "") if type(error.obj) is ModuleType else ""
         return owner in SHELLS or (owner in ("os", "posix") and error.name in MISSING_FROM_OS)
@@ -162,6 +168,13 @@ def said_no(error: Any, reached: Reached) -> bool:
         files = files_of(error)
         return bool(files) and files[-1] in ("<frozen os>", "os.py")
     return False
+
+
+def is_absent_module(error: Any, mro: tuple[type, ...]) -> bool:
+    """True for an import of what lies beside the code or is a package: neither is here, whatever the code is worth."""
+    if ModuleNotFoundError in mro:
+        return type(error.name) is str and "." not in error.name
+    return message_of(error).startswith("attempted relative import")
 
 
 def is_bad_probe(error: Any, scope: Scope) -> bool:
@@ -274,10 +287,15 @@ def compiled(text: str, mode: str, file: str, flags: int = 0) -> Any:
     return compile(text, file, mode, flags, dont_inherit=True)
 
 
-def calm() -> None:
+def compiled_code(code: str, flags: int = 0) -> Any:
+    """Compile the submitted code; the mark that some editors put before it is no part of the language."""
+    return compiled(code.removeprefix(BYTE_ORDER_MARK), "exec", CODE_FILE, flags)
+
+
+def calm(recursion_limit: int = RECURSION_LIMIT) -> None:
     """Undo what the code may have set in the interpreter and would slow or trip the harness."""
     gc.disable()
-    sys.setrecursionlimit(RECURSION_LIMIT)
+    setrecursionlimit(recursion_limit)
     try:
         sys.settrace(None)
         sys.setprofile(None)
@@ -308,7 +326,7 @@ class Trial:
 
     def _load(self) -> None:
         try:
-            code = compiled(self.job["code"], "exec", CODE_FILE)
+            code = compiled_code(self.job["code"])
         except BaseException as error:
             raise failure("not_loaded", error) from None
         self._compile_probe()
@@ -320,7 +338,8 @@ class Trial:
         except BaseException as error:
             self._drop(error)
             raise judged(error, self.reached, "not_loaded") from None
-        calm()
+        self.reached.has_loaded = True
+        calm(max(RECURSION_LIMIT, min(getrecursionlimit(), MOST_RECURSION)))
 
     def _compile_probe(self) -> None:
         try:
@@ -406,7 +425,7 @@ def expected_value(code: str, text: str, setup: str) -> str:
 def adopt_imports(code: str, module: Any) -> None:
     """Do the code's own imports of plain modules, so that an expected value may use the names they bind. Nothing else of it runs."""
     try:
-        tree = compiled(code, "exec", CODE_FILE, PyCF_ONLY_AST)
+        tree = compiled_code(code, PyCF_ONLY_AST)
     except BaseException:
         return
     for statement in tree.body:
@@ -428,7 +447,7 @@ def main(job: dict[str, Any]) -> None:
     sys.stdout = sys.stderr
     environ.clear()
     sys.argv[:] = [""]
-    sys.setrecursionlimit(RECURSION_LIMIT)
+    setrecursionlimit(RECURSION_LIMIT)
     reached = Reached()
     sys.addaudithook(reached)
     report = expectations(job) if job["kind"] == "expected" else Trial(job, reached).report()

@@ -8,8 +8,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from shared.sandbox.model import MOST_OUTPUT_CHARS, MOST_VALUE_CHARS, Observation, Outcome
-from shared.sandbox.values import Malformed, Node, alike, equal, text_of
+from shared.sandbox.model import (
+    ENDED_ITSELF,
+    MOST_OUTPUT_CHARS,
+    MOST_VALUE_CHARS,
+    NO_TIME_LEFT,
+    Observation,
+    Outcome,
+)
+from shared.sandbox.values import Malformed, Node, alike, digest_of, equal, equal_in_python, text_of
 
 MOST_REPORT = 1 << 20
 ANY_EXCEPTION = "*"
@@ -23,6 +30,7 @@ class Ending(StrEnum):
     EXITED = "exited"
     TRAPPED = "trapped"
     TIMED_OUT = "timed_out"
+    CUT_SHORT = "cut_short"
     FLOODED = "flooded"
 
 
@@ -76,13 +84,15 @@ def _unreported(ended: Ended, shown: str | None) -> dict[str, Any]:
     match ended.ending:
         case Ending.TIMED_OUT:
             return _observation(ended, Outcome.TIMED_OUT, expected=shown)
+        case Ending.CUT_SHORT:
+            return _observation(ended, Outcome.NOT_TRIED, expected=shown, error=NO_TIME_LEFT)
         case Ending.FLOODED:
             return _observation(ended, Outcome.TOO_MUCH_OUTPUT, expected=shown)
     if ended.is_full:
         return _observation(ended, Outcome.OUT_OF_MEMORY, expected=shown)
     said = f"the interpreter stopped: {ended.detail}"
     if ended.ending is Ending.EXITED:
-        said = f"the program ended the interpreter with status {ended.detail}"
+        said = f"{ENDED_ITSELF} with status {ended.detail}"
     return _observation(ended, Outcome.CRASHED, expected=shown, error=said)
 
 
@@ -95,7 +105,7 @@ def _reported(
     matches = None
     if outcome is Outcome.RAISED and report["stage"] == "call":
         matches = _is_named(raises, report["mro"]) if raises is not None or expected is not None else None
-    elif outcome is Outcome.BAD_PROBE and report.get("stage") == "call" and _is_named(raises, report["mro"]):
+    elif outcome is Outcome.BAD_PROBE and report.get("stage") == "call" and _is_misfit_meant(raises, report):
         outcome, matches = Outcome.RAISED, True
     return _observation(ended, outcome, expected=shown, matches=matches, alike=matches, error=_error(report))
 
@@ -105,18 +115,29 @@ def _returned(
 ) -> dict[str, Any]:
     same: bool | None = None
     near: bool | None = None
+    own: bool | None = None
     if expected is not None:
         same = equal(expected, node)
         near = same or alike(expected, node)
+        own = same or equal_in_python(expected, node)
     elif raises is not None:
         same = near = False
     actual = text_of(node, most=MOST_VALUE_CHARS)
-    return _observation(ended, Outcome.RETURNED, actual=actual, expected=shown, matches=same, alike=near)
+    document = _observation(ended, Outcome.RETURNED, actual=actual, expected=shown, matches=same, alike=near)
+    return {**document, "is_equal": own, "digest": digest_of(node)}
 
 
 def _is_named(raises: str | None, mro: list[str]) -> bool:
     """True where the exception is of the type that was named, or of one derived from it, as `except` would have it."""
     return raises is not None and (raises.strip() == ANY_EXCEPTION or raises.strip().rpartition(".")[2] in mro)
+
+
+def _is_misfit_meant(raises: str | None, report: Mapping[str, Any]) -> bool:
+    """True where arguments do not fit and just that is asked for, by its name. `*` and base classes do not ask for it.
+
+    A name or member that is not there never counts: code that lacks it raises nothing of its own.
+    """
+    return raises is not None and raises.strip() == report["type"] == "TypeError"
 
 
 def _error(report: Mapping[str, Any]) -> str:

@@ -9,14 +9,19 @@ are checked: `Malformed`, or an error of Python's own, is raised for what is non
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
 TOLERANCE = 1e-9
+_LARGEST_COUNTED = (
+    2**43
+)  # floats up to here that are integers are some number of things: rounding moves none of them by one
 MOST_PAIRED = 300
 _MOST_DECIMAL_BITS = 6_000
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
@@ -35,14 +40,27 @@ def text_of(node: Node, *, most: int) -> str:
     return writer.text()
 
 
-def equal(left: Node, right: Node) -> bool:
-    """Compare strictly: types and values all the way down, floats within 1e-9 relative or absolute, NaN equal to NaN."""
-    return _Comparison(is_loose=False).same(left, right)
+def equal(expected: Node, actual: Node) -> bool:
+    """Compare strictly: types and values all the way down, NaN equal to NaN.
+
+    Floats: within 1e-9 of the expected one, relative; absolute where that is 0. Two that are integers, up to 2**43, exactly.
+    """
+    return _Comparison(is_loose=False).same(expected, actual)
 
 
-def alike(left: Node, right: Node) -> bool:
+def alike(expected: Node, actual: Node) -> bool:
     """Compare without telling list and tuple, 1 and 1.0, a class over a builtin one and that builtin apart."""
-    return _Comparison(is_loose=True).same(left, right)
+    return _Comparison(is_loose=True).same(expected, actual)
+
+
+def equal_in_python(expected: Node, actual: Node) -> bool:
+    """Compare as Python's own == does, but for floats, which need only be near: 1, 1.0 and True are one, list and tuple are not."""
+    return _OwnEquality().same(expected, actual)
+
+
+def digest_of(node: Node) -> str:
+    """Return what two values share that differ in nothing but the order of their sets, keys and fields."""
+    return hashlib.sha256(_ordered(node).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _shape(node: object) -> str:
@@ -85,10 +103,34 @@ def _pairs(node: object) -> list[tuple[Node, Node]]:
     return [(pair[0], pair[1]) for pair in node]
 
 
-def _near(left: float, right: float) -> bool:
-    if math.isnan(left) or math.isnan(right):
-        return math.isnan(left) and math.isnan(right)
-    return math.isclose(left, right, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+def _near(expected: float, actual: float) -> bool:
+    if math.isnan(expected) or math.isnan(actual):
+        return math.isnan(expected) and math.isnan(actual)
+    if expected.is_integer() and actual.is_integer() and max(abs(expected), abs(actual)) <= _LARGEST_COUNTED:
+        return expected == actual
+    return math.isclose(expected, actual, rel_tol=TOLERANCE, abs_tol=0.0 if expected else TOLERANCE)
+
+
+def _ordered(node: Node) -> str:
+    """Return the node as text, members of what has no order sorted. A class's own repr counts only where there are no fields."""
+    match _shape(node):
+        case "l" | "t":
+            return f"{node[0]}[{','.join(map(_ordered, _part(node, 1, list)))}]"
+        case "S":
+            return f"S{json.dumps(node[1])}[{','.join(sorted(map(_ordered, _part(node, 2, list))))}]"
+        case "d":
+            return f"d{_ordered_pairs(_pairs(_part(node, 1, list)))}"
+        case "u" | "x":
+            return f"{node[0]}{json.dumps(node[1])}({_ordered(_part(node, 2, list))})"
+        case "o" if len(node) > 3 and node[3]:
+            return f"o{json.dumps(node[1])}{_ordered_pairs(_pairs(node[3]))}"
+        case "o":
+            return f"o{json.dumps([node[1], _without_address(_part(node, 2, str))])}"
+    return json.dumps(node)
+
+
+def _ordered_pairs(pairs: Iterable[tuple[Node, Node]]) -> str:
+    return f"[{','.join(sorted(f'{_ordered(key)}:{_ordered(value)}' for key, value in pairs))}]"
 
 
 class _Comparison:
@@ -186,6 +228,39 @@ class _Comparison:
         if left[3] is None or right[3] is None:
             return left[3] is right[3] is None and bool(left[2])
         return self._same_bag(_pairs(left[3]), _pairs(right[3]), lambda pair: pair[0], self._same_pair)
+
+
+class _OwnEquality(_Comparison):
+    """What Python's == gives for values that keep their builtin's own comparison."""
+
+    def __init__(self) -> None:
+        super().__init__(is_loose=True)
+
+    def same(self, left: Node, right: Node) -> bool:
+        left, right = self._plain(left), self._plain(right)
+        if {_shape(left), _shape(right)} == {"l", "t"}:
+            return False
+        if {_shape(left), _shape(right)} == {"N", "f"}:
+            return _same_exactly(_number(left), _number(right))
+        return super().same(left, right)
+
+    def _plain(self, node: Node) -> Node:
+        """Return a bool as its number, and what a class over a builtin one holds; a range, a deque or an iterator is no list."""
+        while _shape(node) == "u" and _shape(_part(node, 2, list)) != "l":
+            node = _part(node, 2, list)
+        return ["i", "1" if node[1:] == [True] else "0"] if _shape(node) == "b" else node
+
+
+def _same_exactly(one: Any, two: Any) -> bool:
+    """Compare a Decimal or Fraction with a float, as Python does: to the last bit."""
+    try:
+        return bool(Fraction(one) == Fraction(two)) if _is_small(one) and _is_small(two) else False
+    except (ValueError, OverflowError):
+        return False  # NaN and infinity are no fractions
+
+
+def _is_small(number: Any) -> bool:
+    return not isinstance(number, Decimal) or isinstance(_exact(number), Fraction)
 
 
 def _paired(rest: list[Any], others: list[Any], same: Callable[[Any, Any], bool]) -> bool:
@@ -299,7 +374,7 @@ class _Writer:
             self._add(after)
 
     def _set(self, kind: str, items: list[Node]) -> None:
-        ordered = sorted(items, key=lambda item: text_of(item, most=200)) if len(items) <= 1000 else items
+        ordered = sorted(items, key=lambda item: text_of(item, most=200))
         if not items:
             self._add(f"{kind}()")
         elif kind == "set":

@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from wasmtime import WasmtimeError
 from shared.sandbox.confinement import confine, end_with_parent, forbid_processes
 from shared.sandbox.engine import THREAD_STACK
 from shared.sandbox.instances import START_HARNESS, Clock, Interpreter
-from shared.sandbox.reports import Ended, expected_nodes, observed
+from shared.sandbox.reports import Ended, Ending, expected_nodes, observed
 from shared.sandbox.wasi_exits import EXIT_NOT_LOADED, EXIT_STUCK
 
 _LOOK_EVERY_S = 0.02
@@ -64,7 +65,9 @@ class Run:
             found = self._expected if self._expected is not None else self._expectations([probe])
             expected = found[probe["index"]] if found else {"error": "the expected value could not be evaluated"}
         job = {"kind": "probe", "code": self._code, "call": probe["call"], "setup": probe["setup"]}
-        return observed(self._within_limits(probe["index"], job), raises=probe["raises"], expected=expected)
+        hash_seed = int(self._limits.get("hash_seed", 0))
+        ended = self._within_limits(probe["index"], job, hash_seed=hash_seed)
+        return observed(ended, raises=probe["raises"], expected=expected)
 
     def _expectations(self, probes: Sequence[Mapping[str, Any]]) -> dict[int, Any] | None:
         """Evaluate expected values together; None if that came to a bad end, so that each is tried on its own."""
@@ -74,11 +77,20 @@ class Run:
         nodes = expected_nodes(self._within_limits(-1, job), count=len(probes))
         return None if nodes is None else {probe["index"]: node for probe, node in zip(probes, nodes, strict=True)}
 
-    def _within_limits(self, probe: int, job: Mapping[str, Any]) -> Ended:
-        wall_s = min(float(self._limits["wall_s"]), max(0.1, self._end - time.monotonic()))
-        cpu_s = float(self._limits["cpu_s"])
+    def _within_limits(self, probe: int, job: Mapping[str, Any], *, hash_seed: int = 0) -> Ended:
+        """Run one job. What does not end in less than the time that a probe may have was cut short: nothing is known of it."""
+        most_s, left_s = float(self._limits["wall_s"]), max(0.1, self._end - time.monotonic())
         given = {"harness": self._harness, **job}
-        return self._interpreter.run(START_HARNESS, given, probe=probe, wall_s=wall_s, cpu_s=cpu_s)
+        ended = self._interpreter.run(
+            START_HARNESS,
+            given,
+            probe=probe,
+            wall_s=min(most_s, left_s),
+            cpu_s=float(self._limits["cpu_s"]),
+            hash_seed=hash_seed,
+        )
+        is_short = ended.ending is Ending.TIMED_OUT and left_s < most_s
+        return replace(ended, ending=Ending.CUT_SHORT) if is_short else ended
 
 
 def say(document: Mapping[str, Any]) -> None:

@@ -100,7 +100,7 @@ BOMBS = _table(
 )  # fmt: skip
 
 TRICKS = _table(
-    ("leave", "import os\ndef f(): os._exit(0)", "f()", (CRASHED,), "ended the interpreter"),
+    ("leave", "import os\ndef f(): os._exit(0)", "f()", (CRASHED,), "ended its own run"),
     ("leave while loading", "import os\nos._exit(7)", "1", (CRASHED,), "status 7"),
     ("abort", "import os\ndef f(): os.abort()", "f()", (CRASHED,)),
     ("exit", "import sys\ndef f(): sys.exit(0)", "f()", (RAISED,), "SystemExit"),

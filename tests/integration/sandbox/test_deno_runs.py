@@ -94,7 +94,7 @@ def test_a_probe_that_cannot_be_meant_is_no_fault_of_the_code() -> None:
         Probe("'\ud800'"),
     ]
     outcomes = [each.outcome for each in seen(code, *probes)]
-    assert outcomes == [BAD_PROBE, BAD_PROBE, BAD_PROBE, BAD_PROBE, RAISED, BAD_PROBE, RAISED, BAD_PROBE]
+    assert outcomes == [BAD_PROBE, BAD_PROBE, BAD_PROBE, BAD_PROBE, RAISED, BAD_PROBE, BAD_PROBE, BAD_PROBE]
 
 
 def test_code_that_does_not_load_says_where() -> None:
@@ -140,9 +140,10 @@ def test_cpu_time_is_bounded_where_wall_time_would_allow_more() -> None:
 
 def test_what_the_runs_time_leaves_no_room_for_was_not_tried() -> None:
     hang = Probe("new Promise(() => {})")
-    tried, untried = seen("", hang, hang, limits=Limits(run_s=1))
-    assert tried.outcome is untried.outcome is Outcome.TIMED_OUT
-    assert untried.error == "no time was left to try this probe"
+    tried, cut_short, untried = seen("", hang, hang, hang, limits=Limits(wall_s=1.0, run_s=1.9))
+    assert tried.outcome is Outcome.TIMED_OUT
+    assert cut_short.outcome is untried.outcome is Outcome.NOT_TRIED
+    assert cut_short.error == untried.error == "no time was left to try this probe"
 
 
 def test_a_run_that_is_called_off_leaves_no_process() -> None:

@@ -57,6 +57,11 @@ COMPARISONS = [
     ("1", "1.0", False, True),
     ("True", "1", False, False),
     ("0.1 + 0.2", "0.3", True, True),
+    ("0.0", "6.626e-34", False, False),
+    ("6.626e-34 * (1 + 1e-12)", "6.626e-34", True, True),
+    ("1e-12", "0.0", True, True),
+    ("1e12 + 100", "1e12", False, False),
+    ("1e18 + 100", "1e18", True, True),
     ("1e300 * 10", "1e301", True, True),
     ("1.001", "1.0", False, False),
     ("float('nan')", "math.nan", True, True),
@@ -94,6 +99,22 @@ def test_values_are_compared_by_type_and_content(
     assert (found.outcome, found.matches, found.alike) == (Outcome.RETURNED, matches, alike), found
 
 
+OWN_EQUALITY = [
+    ("2.0", "2", True), ("1", "True", True), ("True", "1.0", True), ("0", "False", True), ("2", "True", False),
+    ("Counter('aab')", "{'a': 2, 'b': 1}", True), ("[{'a': 1.0}]", "[{'a': True}]", True), ("{1.0: 'x'}", "{True: 'x'}", True),
+    ("frozenset({1})", "{1.0}", True), ("[1, 2]", "(1, 2)", False), ("range(2)", "[0, 1]", False), ("iter([1])", "[1]", False),
+    ("Decimal('1.1')", "1.1", False), ("Decimal('0.5')", "0.5", True), ("Fraction(1, 2)", "0.5", True), ("None", "0", False),
+    ("Decimal('inf')", "1.5", False), ("'1'", "1", False), ("0.1 + 0.2", "0.3", True), ("0.0", "6.626e-34", False),
+]  # fmt: skip
+
+
+def test_what_pythons_own_equality_says_is_known(sandboxes: Sandboxes) -> None:
+    probes = [Probe(f"f({actual})", expected) for actual, expected, _ in OWN_EQUALITY]
+    found = seen(sandboxes, ECHO, *probes, limits=Limits(run_s=120))
+    known = [(actual, expected, run.is_equal) for (actual, expected, _), run in zip(OWN_EQUALITY, found, strict=True)]
+    assert known == OWN_EQUALITY
+
+
 def test_values_are_shown_in_pythons_notation(sandboxes: Sandboxes) -> None:
     calls = {
         "Point(1, 2)": "Point((1, 2))",
@@ -124,6 +145,46 @@ def test_an_expected_exception_is_met_by_its_type_and_those_it_derives_from(sand
     )
     assert [observation.matches for observation in found] == [True, True, True, False, False, False]
     assert found[0].error == "Odd: bad"
+
+
+def test_code_that_lacks_what_is_called_raises_nothing_of_its_own(sandboxes: Sandboxes) -> None:
+    code = "class Stack:\n    pass\ndef slug(text): return text\ndef add(a): return a\n"
+    calls = ["slugify(None)", "Stack().pop()", "add('a', 1)"]
+    kinds = [["*", "NameError", "Exception"], ["*", "AttributeError", "Exception"], ["*", "Exception", "ValueError"]]
+    probes = [Probe(call, raises=raises) for call, named in zip(calls, kinds, strict=True) for raises in named]
+    found = seen(sandboxes, code, *probes)
+    assert {(observation.outcome, observation.matches) for observation in found} == {(Outcome.BAD_PROBE, None)}
+
+
+def test_arguments_that_do_not_fit_are_what_a_type_error_by_name_asks_for(sandboxes: Sandboxes) -> None:
+    [found] = seen(sandboxes, "def add(a, b): return a + b\n", Probe("add(1)", raises="TypeError"))
+    assert (found.outcome, found.matches) == (Outcome.RAISED, True)
+
+
+def test_what_is_not_here_is_refused_wherever_it_is_imported(sandboxes: Sandboxes) -> None:
+    code = (
+        "def package():\n    import numpy\n    return numpy\ndef neighbour():\n    from .util import one\n    return one\n"
+        "def part():\n    import json.nothing\ndef name():\n    from json import nothing\n"
+    )
+    found = seen(sandboxes, code, *(Probe(f"{name}()") for name in ("package", "neighbour", "part", "name")))
+    assert [run.outcome for run in found] == [Outcome.REFUSED] * 2 + [Outcome.RAISED] * 2
+
+
+def test_the_recursion_limit_that_the_code_sets_holds_for_its_calls(sandboxes: Sandboxes) -> None:
+    deep = "def f(n): return 0 if n == 0 else 1 + f(n - 1)\n"
+    raised = f"import sys\nsys.setrecursionlimit(10000)\n{deep}"
+    [found] = seen(sandboxes, raised, Probe("f(5000)", "5000"))
+    assert found.matches
+    [found] = seen(sandboxes, raised, Probe("f(50000)"))
+    assert (found.error or "").startswith("RecursionError")
+    [found] = seen(sandboxes, deep, Probe("f(5000)"))
+    assert (found.error or "").startswith("RecursionError")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_code(sandboxes: Sandboxes) -> None:
+    code = "\ufefffrom math import tau\ndef f(): return tau\n"
+    [found] = seen(sandboxes, code, Probe("f()", "tau"))
+    assert found.matches
 
 
 def test_a_probe_that_cannot_be_asked_says_nothing_about_the_code(sandboxes: Sandboxes) -> None:
@@ -193,8 +254,15 @@ def test_probes_that_no_time_is_left_for_are_not_tried(sandboxes: Sandboxes) -> 
     began = time.monotonic()
     found = seen(sandboxes, code, *[Probe("f()")] * 50, limits=Limits(wall_s=1.0, run_s=3.0))
     assert time.monotonic() - began < 15
-    assert {observation.outcome for observation in found} == {Outcome.TIMED_OUT}
-    assert found[-1].error is not None
+    assert found[0].outcome is Outcome.TIMED_OUT
+    assert found[-1].outcome is Outcome.NOT_TRIED
+    assert found[-1].error == "no time was left to try this probe"
+
+
+def test_a_probe_that_gets_less_than_its_time_is_not_blamed_for_not_ending(sandboxes: Sandboxes) -> None:
+    code = "def f():\n    while True: pass\ndef g(): return 1\n"
+    found = seen(sandboxes, code, Probe("f()"), Probe("f()"), limits=Limits(wall_s=2.0, run_s=3.0))
+    assert [observation.outcome for observation in found] == [Outcome.TIMED_OUT, Outcome.NOT_TRIED]
 
 
 def test_coroutines_are_awaited_and_asyncio_has_timers_tasks_and_locks(sandboxes: Sandboxes) -> None:
@@ -223,6 +291,19 @@ def test_sets_keep_one_order_and_chance_is_real(sandboxes: Sandboxes) -> None:
     second = seen(sandboxes, code, Probe("words()"), Probe("chance()"))
     assert first[0].actual == second[0].actual
     assert first[1].actual != second[1].actual
+
+
+def test_another_seed_shows_what_hangs_on_the_order_of_a_set(sandboxes: Sandboxes) -> None:
+    code = (
+        "from dataclasses import dataclass\nWORDS = 'one two three four five six seven'.split()\n@dataclass\nclass Box:\n    kept: set\n"
+        "def listed(): return list(set(WORDS))\ndef held(): return set(WORDS)\n"
+        "def counted(): return {word: len(word) for word in set(WORDS)}\ndef boxed(): return [Box(set(WORDS))]\n"
+    )
+    probes = [Probe(f"{name}()") for name in ("listed", "held", "counted", "boxed")]
+    first = seen(sandboxes, code, *probes)
+    second = seen(sandboxes, code, *probes, limits=Limits(hash_seed=1))
+    assert [one.value == other.value for one, other in zip(first, second, strict=True)] == [False, True, True, True]
+    assert first[1].actual == second[1].actual
 
 
 def test_what_is_printed_is_kept_and_cut(sandboxes: Sandboxes) -> None:

@@ -124,7 +124,7 @@ def _python(code: str, look: _Look, parsed: Parsed) -> list[Finding]:
         return look.faults
     with no_warnings():
         try:
-            tree = ast.parse(code)
+            tree = ast.parse(code.removeprefix("\ufeff"))
         except SyntaxError as error:
             line = min(max(error.lineno or 1, 1), len(parsed.line_starts))
             fault = Finding("syntax", _clean(str(error.msg)), line, CRITICAL)
@@ -135,14 +135,52 @@ def _python(code: str, look: _Look, parsed: Parsed) -> list[Finding]:
             told = Checker(tree, filename="code.py").messages
         except _UNREADABLE:
             return []
-    return [found for message in told if (found := _told(message)) is not None]
+    unread = _unread(tree) if any(isinstance(message, messages.UndefinedName) for message in told) else frozenset()
+    return [found for message in told if (found := _told(message, unread)) is not None]
 
 
-def _told(message: messages.Message) -> Finding | None:
+def _unread(tree: ast.Module) -> frozenset[tuple[int, int]]:
+    """Return where names stand that Python does not look up as it runs: in strings, in postponed annotations, in those of locals."""
+    is_postponed = any(
+        isinstance(one, ast.ImportFrom)
+        and one.module == "__future__"
+        and "annotations" in [name.name for name in one.names]
+        for one in tree.body
+    )
+    unread: set[tuple[int, int]] = set()
+    left: list[tuple[ast.AST, bool]] = [(tree, False)]
+    while left:
+        node, is_local = left.pop()
+        if isinstance(node, ast.JoinedStr):
+            left += [(part, is_local) for part in node.values if not isinstance(part, ast.Constant)]
+            continue
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            unread.add((node.lineno, node.col_offset))
+        if isinstance(node, ast.AnnAssign | ast.arg) and (
+            is_postponed or (is_local and isinstance(node, ast.AnnAssign))
+        ):
+            unread |= _names_in(node.annotation)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and is_postponed:
+            unread |= _names_in(node.returns)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            is_local = not isinstance(node, ast.ClassDef)
+        left += [(part, is_local) for part in ast.iter_child_nodes(node)]
+    return frozenset(unread)
+
+
+def _names_in(annotation: ast.expr | None) -> set[tuple[int, int]]:
+    parts = ast.walk(annotation) if annotation is not None else ()
+    return {(part.lineno, part.col_offset) for part in parts if isinstance(part, ast.Name)}
+
+
+def _told(message: messages.Message, unread: frozenset[tuple[int, int]]) -> Finding | None:
+    """Return a finding. A name that nobody looks up misleads readers and type checkers; the code runs all the same."""
     known = _PYFLAKES.get(type(message))
     if known is None:
         return None
     rule, severity = known
+    if isinstance(message, messages.UndefinedName) and (message.lineno, message.col) in unread:
+        severity = LOW
     return Finding(f"pyflakes/{rule}", _clean(message.message % message.message_args), message.lineno, severity)
 
 

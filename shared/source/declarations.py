@@ -152,6 +152,8 @@ def _in_a_script(node: Node, ancestors: list[Node], parsed: Parsed) -> Declared 
     if parent is not None and parent.type == "export_statement":
         kind = _kind_of_value(node)
         own = node.child_by_field_name("name")
+        if node.type == "object":
+            return _declared("default", None, node, node, ancestors, parsed)
         if kind is not None:
             return _declared(text_of(own) if own else "default", kind, node, node, ancestors, parsed)
     return None

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from shared.sandbox.model import Probe
-from shared.verification.candidates import special
+from shared.verification.candidates import looks_at_arguments, special
 from shared.verification.derivations import Settled
 from shared.verification.examples import Example
 from shared.verification.items import Category, Claim, Json, Lines, Severity
@@ -64,13 +64,14 @@ def untestable(description: str, *, unit: Unit | None = None, basis: Basis = Bas
 
 
 def numbered(claims: Iterable[Claim]) -> tuple[Claim, ...]:
-    """Return the claims, each once, at most 40, as CLAIM-001 and on."""
+    """Return the claims, each once, at most 40, as CLAIM-001 and on; of more, the last says how many were left out."""
     once: dict[tuple[str, str], Claim] = {}
     for claim in claims:
         once.setdefault((claim.assertion, claim.function or ""), claim)
-    return tuple(
-        replace(claim, id=f"CLAIM-{number:03d}") for number, claim in enumerate(list(once.values())[:MOST_CLAIMS], 1)
-    )
+    kept = list(once.values())
+    if len(kept) > MOST_CLAIMS:
+        kept = [*kept[: MOST_CLAIMS - 1], _left_out(kept[MOST_CLAIMS - 1 :])]
+    return tuple(replace(claim, id=f"CLAIM-{number:03d}") for number, claim in enumerate(kept, 1))
 
 
 def shown_call(probe: Probe) -> str:
@@ -83,18 +84,27 @@ def outcome_wanted(probe: Probe) -> str:
     """Return what the probe expects, in words."""
     if probe.raises is not None:
         return "raise an error" if probe.raises == "*" else f"raise {probe.raises}"
-    return f"return {probe.expected}"
+    return f"{'be' if looks_at_arguments(probe) else 'return'} {probe.expected}"
+
+
+def _left_out(claims: Sequence[Claim]) -> Claim:
+    """Return the claim that says what nobody looked at."""
+    functions = ", ".join(dict.fromkeys(f"`{claim.function}`" for claim in claims if claim.function))
+    about = f", about {functions}" if functions else ""
+    told = f"Not looked at, as one verification holds {MOST_CLAIMS} claims: {len(claims)} more{about}."
+    return untestable(told[:600], basis=Basis.RULE)
 
 
 def _about_call(unit: Unit, probe: Probe, context: str | None, *, basis: Basis, derivations: Sequence[Json]) -> Claim:
     found = special(probe, context)
     category, severity = _weight(probe, found, basis)
     wanted = outcome_wanted(probe)
+    does = "should change its arguments to" if looks_at_arguments(probe) else "should"
     return Claim(
         _UNNUMBERED,
         category,
         severity,
-        f"`{unit.name}` should {wanted} for `{shown_call(probe)}`{_SOURCE.get(basis, '')}.",
+        f"`{unit.name}` {does} {wanted} for `{shown_call(probe)}`{_SOURCE.get(basis, '')}.",
         f"{shown_call(probe)} should {wanted}",
         testable=True,
         function=unit.name,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from shared.sandbox.model import Language, Observation, Outcome, Probe
+from shared.sandbox.model import Language, Limits, Observation, Outcome, Probe
 from shared.source.languages import can_be_parsed
 from shared.source.outline import outline
 from shared.verification.generation import MOST_SECOND_PROGRAMS, second_code
@@ -26,7 +26,9 @@ _ENDED = {
     Outcome.TOO_MUCH_OUTPUT: "printed more than a run may",
     Outcome.REFUSED: "reached for what the sandbox does not give",
     Outcome.CRASHED: "crashed",
+    Outcome.NOT_TRIED: "was not tried: no time was left for it",
 }
+_RUNS = (Limits(), Limits(hash_seed=1))  # what hangs on the order of a set is seen to differ
 _COMPARABLE = frozenset({Outcome.RETURNED, Outcome.RAISED})
 _NAMES_NOTHING = ("AttributeError", "NameError", "ReferenceError", "UnboundLocalError")
 
@@ -66,12 +68,6 @@ class Trial:
         return (document,)
 
 
-def verify(task: Task, specs: Sequence[Specification], code: str, tools: Tools) -> tuple[SpecVerdict, ...]:
-    """Return one verdict for each specification, in their order."""
-    second = SecondProgram(task, specs[0].assertion, tools)
-    return held(task, specs, code, tools, lambda: second.beside(code))
-
-
 def held(
     task: Task, specs: Sequence[Specification], code: str, tools: Tools, second: Callable[[], str]
 ) -> tuple[SpecVerdict, ...]:
@@ -99,8 +95,10 @@ def judged(trial: Trial, *, defined: frozenset[str]) -> SpecVerdict:
     """Return what the two runs say; `defined`: the names that the code defines at its top."""
     first, again = trial.runs
     status, reasoning = _status(trial, defined)
-    are_one = (first.outcome, first.actual, first.matches) == (again.outcome, again.actual, again.matches)
-    if not are_one and not (first.matches and again.matches):
+    are_one = (first.outcome, first.value, first.matches) == (again.outcome, again.value, again.matches)
+    if Outcome.NOT_TRIED in (first.outcome, again.outcome):
+        status, reasoning = SpecStatus.UNKNOWN, f"{called(trial.probe)} was not run twice: no time was left for it."
+    elif not are_one and not (first.matches and again.matches):
         status, reasoning = (
             SpecStatus.PARTIAL,
             f"Two runs differ. First: {_seen(trial.probe, first)} Then: {_seen(trial.probe, again)}",
@@ -125,7 +123,8 @@ def weighed(trial: Trial, verdict: SpecVerdict, second: Observation) -> SpecVerd
 def _try(language: Language, specs: Sequence[Specification], code: str, tools: Tools) -> list[Trial]:
     executable = [(spec, spec.probe) for spec in specs if spec.probe is not None]
     probes = [probe for _, probe in executable]
-    runs = [tools.sandboxes.run(language, code, probes, check=tools.check).observations for _ in range(2)]
+    sandboxes = tools.sandboxes
+    runs = [sandboxes.run(language, code, probes, limits=limits, check=tools.check).observations for limits in _RUNS]
     return [
         Trial(spec, probe, (first, again))
         for (spec, probe), first, again in zip(executable, runs[0], runs[1], strict=True)
@@ -189,7 +188,7 @@ def _same(one: Observation, other: Observation) -> bool:
     if one.outcome is not other.outcome or one.outcome not in _COMPARABLE:
         return False
     if one.outcome is Outcome.RETURNED:
-        return one.actual is not None and one.actual == other.actual
+        return one.actual is not None and one.value == other.value
     kinds = [(run.error or "").partition(":")[0].strip() for run in (one, other)]
     return kinds[0] == kinds[1] and kinds[0] not in _NAMES_NOTHING
 

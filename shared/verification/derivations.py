@@ -49,6 +49,21 @@ def settled(
     return (*agreed, *weak[: max(0, _FEWEST - len(agreed))])
 
 
+def changing(
+    probes: Sequence[tuple[Probe, str]], references: Sequence[Reference], language: Language, tools: Tools
+) -> tuple[Reference, ...]:
+    """Return the references that change an argument in some call; `probes`: what looks at the arguments, with what they were before.
+
+    A reference that changes none has done something else, and has nothing to say about what is left of them.
+    """
+    same = [replace(probe, expected=before) for probe, before in probes]
+    return tuple(
+        reference
+        for reference in references
+        if any(observation.matches is False for observation in tried(reference, language, same, tools))
+    )
+
+
 def _is_unanimous(best: Probe, probe: Probe, seen: Sequence[_Given]) -> bool:
     return best == probe and all(given.judged.matches for given in seen)
 

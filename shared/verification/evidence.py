@@ -23,6 +23,7 @@ _ENDED = {
     Outcome.OUT_OF_MEMORY: "it ran out of memory",
     Outcome.TOO_MUCH_OUTPUT: "it gave more output than is allowed",
     Outcome.TIMED_OUT: "it did not end in time",
+    Outcome.NOT_TRIED: "no time was left to try it",
 }
 
 
@@ -82,6 +83,11 @@ def of_code(probe: Probe, observations: Sequence[Observation]) -> list[Json]:
         {"by": "code", "run": number, "probe": probe.to_json(), "observation": observation.to_json()}
         for number, observation in enumerate(observations, 1)
     ]
+
+
+def of_round_trip(probe: Probe, observation: Observation) -> Json:
+    """Return the transcript of a value that the code itself was asked to take back."""
+    return {"by": "round trip", "probe": probe.to_json(), "observation": observation.to_json()}
 
 
 def of_reference(number: int, code: str, observation: Observation) -> Json:

@@ -5,18 +5,19 @@ The model proposes: calls with values, second implementations, corrections. What
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
 from shared.sandbox.model import Language, Outcome, Probe
-from shared.source.blanking import without_comments
 from shared.source.languages import can_be_parsed, can_be_run
 from shared.verification import prompts, references
-from shared.verification.candidates import candidates, is_inside
+from shared.verification.candidates import candidates, example_probe, is_inside, observing, reaching, says_nothing
 from shared.verification.claims import executed, exemplary, loading, numbered, untestable
-from shared.verification.derivations import Settled, settled
+from shared.verification.derivations import Settled, changing, settled
 from shared.verification.examples import Example, examples
+from shared.verification.excerpts import ShownCode, listed, shown_code
 from shared.verification.items import Claim, EvidenceKind, Remediation, Ruling, Submitted, Verdict
 from shared.verification.opinions import opinions
 from shared.verification.references import Reference
@@ -43,6 +44,11 @@ _NOTHING_TO_CALL = (
     "The code declares no function and no class that could be called from outside, so that nothing of it can be run."
 )
 _NO_CLAIMS = "The model gave no claim that can be checked."
+_NOTHING_SEEN = (
+    "returns nothing, and no call was found that changes what it is given; whatever else it does is not looked at"
+)
+_NOT_CALLED = "was not run, as the model gave no call of it that can be"
+_IN_PLACE = re.compile(r"\bin[- ]place\b|\bmutat", re.IGNORECASE)
 
 
 def extract(submitted: Submitted, tools: Tools) -> tuple[Claim, ...]:
@@ -58,9 +64,9 @@ def extract(submitted: Submitted, tools: Tools) -> tuple[Claim, ...]:
     if not found:
         return numbered([*faults, untestable(_NOTHING_TO_CALL, basis=Basis.RULE)])
     claims = [*_examples(submitted, found), *_of_units(submitted, found, tools)]
-    if not claims:
+    if not claims and not faults and not any(unit.is_silent for unit in found[:MOST_UNITS]):
         raise StageFailed(FaultCode.UPSTREAM_ERROR, _NO_CLAIMS)
-    return numbered([*faults, *_passed_over(found), *claims])
+    return numbered([*faults, *_passed_over(found), *claims, *_without_claims(found[:MOST_UNITS], claims)])
 
 
 def verify(submitted: Submitted, claims: Sequence[Claim], tools: Tools) -> tuple[Verdict, ...]:
@@ -102,7 +108,16 @@ def _examples(submitted: Submitted, found: Sequence[Unit]) -> Iterator[Claim]:
     for example in examples(submitted.context, list(by_name), Language(submitted.language)):
         unit = _unit_of(example, found)
         if unit is not None:
-            yield exemplary(unit, example, submitted.context)
+            yield _example(submitted, unit, replace(example, call=reaching(example.call, unit)))
+
+
+def _example(submitted: Submitted, unit: Unit, example: Example) -> Claim:
+    """Return an example's claim. What a function that works in place "gives" is what it leaves of its argument."""
+    works_in_place = unit.is_silent and not unit.is_class and _IN_PLACE.search(submitted.context or "") is not None
+    look = observing(example_probe(example), unit, Language(submitted.language)) if works_in_place else None
+    if look is None or look[0].expected is None:
+        return exemplary(unit, example, submitted.context)
+    return executed(unit, Settled(look[0], Basis.CONTEXT, ()), submitted.context)
 
 
 def _unit_of(example: Example, found: Sequence[Unit]) -> Unit | None:
@@ -123,12 +138,12 @@ def _of_unit(submitted: Submitted, unit: Unit, tools: Tools, most: int) -> list[
     found: tuple[Settled, ...] = ()
     if len(probes) >= min(_FEW, asked_for):
         written = _references(submitted, unit, probes, tools)
-        found = _settled(submitted, probes, written, tools)
-    if not found:
+        found = _settled(submitted, unit, probes, written, tools)
+    if not found and not (written and unit.is_silent):
         others = _tests(submitted, unit, tools, asked_for, seed=_FIRST_SEED + 1, temperature=_BOLDER)
         probes = tuple({(probe.setup, probe.call): probe for probe in (*others, *probes)}.values())[:asked_for]
         written = written or (_references(submitted, unit, probes, tools) if probes else ())
-        found = _settled(submitted, probes, written, tools)
+        found = _settled(submitted, unit, probes, written, tools)
     return [executed(unit, one, submitted.context) for one in found[:most]]
 
 
@@ -142,13 +157,46 @@ def _references(submitted: Submitted, unit: Unit, probes: Sequence[Probe], tools
 
 
 def _settled(
-    submitted: Submitted, probes: Sequence[Probe], written: Sequence[Reference], tools: Tools
+    submitted: Submitted, unit: Unit, probes: Sequence[Probe], written: Sequence[Reference], tools: Tools
 ) -> tuple[Settled, ...]:
     """Return the settled calls; those outside of the contract go where not all agree on them and enough others remain."""
     every = [*probes, *variations(probes, submitted.context)]
     found = settled(every, written, Language(submitted.language), tools)
+    if unit.is_silent and not unit.is_class:
+        found = _of_arguments(submitted, unit, every, found, written, tools)
+    found = tuple(one for one in found if not says_nothing(one.probe, unit))
     kept = tuple(one for one in found if one.is_unanimous or is_inside(one.probe, submitted.context))
     return kept if len(kept) >= _FEWEST_OF_ONE else found
+
+
+def _of_arguments(
+    submitted: Submitted,
+    unit: Unit,
+    probes: Sequence[Probe],
+    found: tuple[Settled, ...],
+    written: Sequence[Reference],
+    tools: Tools,
+) -> tuple[Settled, ...]:
+    """Return what is settled of the arguments that a function without a result changes, and what it raises; `found` if it changes none.
+
+    Where the derivations agree on a result that it should have, that is what it is held to, unless the context says "in place".
+    """
+    language, context = Language(submitted.language), submitted.context or ""
+    is_in_place = _IN_PLACE.search(context) is not None
+    has_result = any(
+        one.basis is Basis.AGREED
+        and one.probe.raises is None
+        and not says_nothing(one.probe, replace(unit, raising=frozenset()))
+        for one in found
+    )
+    looks = [look for probe in probes if (look := observing(probe, unit, language)) is not None]
+    if not looks or (has_result and not is_in_place):
+        return found
+    believed = changing(looks, written, language, tools)
+    if not believed and not is_in_place:
+        return found
+    raised = tuple(one for one in found if one.probe.raises is not None)
+    return (*settled([probe for probe, _ in looks], believed, language, tools), *raised)
 
 
 def _tests(
@@ -179,10 +227,20 @@ def _passed_over(found: Sequence[Unit]) -> list[Claim]:
     ]
 
 
+def _without_claims(found: Sequence[Unit], claims: Sequence[Claim]) -> Iterator[Claim]:
+    """Yield a claim for each function that has none, and say why: nothing about it is known, which is no good news."""
+    about = {claim.function for claim in claims}
+    for unit in found:
+        if unit.name not in about:
+            why = _NOTHING_SEEN if unit.is_silent else _NOT_CALLED
+            yield untestable(f"`{unit.name}` {why}.", unit=unit, basis=Basis.RULE)
+
+
 def _worded(submitted: Submitted, tools: Tools) -> list[Claim]:
-    """Return claims in the model's words about code that cannot be run here."""
+    """Return claims in the model's words about code that cannot be run here, and one that says what of it nobody looked at."""
     tools.check()
-    system, user = prompts.statements(_shown(submitted), language=submitted.language, context=submitted.context)
+    shown = _shown(submitted)
+    system, user = prompts.statements(shown.text, language=submitted.language, context=submitted.context)
     answer = tools.asker.ask(
         system=system,
         user=user,
@@ -190,11 +248,19 @@ def _worded(submitted: Submitted, tools: Tools) -> list[Claim]:
         name=prompts.STATEMENTS,
         max_tokens=prompts.STATEMENTS_MAX_TOKENS,
     )
-    return [untestable(claim["description"]) for claim in answer["claims"]]
+    worded = [untestable(claim["description"]) for claim in answer["claims"]]
+    return [*_not_shown(shown), *worded]
 
 
-def _shown(submitted: Submitted) -> str:
-    return without_comments(submitted.code, submitted.language)[:MOST_SHOWN_CHARS]
+def _not_shown(shown: ShownCode) -> Iterator[Claim]:
+    if shown.passed_over:
+        why = f"as one question holds {MOST_SHOWN_CHARS:,} characters"
+        words = f"Not looked at, or not wholly, {why}: {listed(shown.passed_over)}."
+        yield untestable(words[:600], basis=Basis.RULE)
+
+
+def _shown(submitted: Submitted) -> ShownCode:
+    return shown_code(submitted.code, submitted.language, MOST_SHOWN_CHARS)
 
 
 def _undecidable(claim: Claim) -> Verdict:
@@ -212,7 +278,9 @@ def _with_opinions(
         for claim in claims
         if by_id[claim.id].verdict is Ruling.NOT_APPLICABLE and (claim.basis != Basis.RULE or claim.probe is not None)
     ]
-    held = opinions(submitted, _shown(submitted), open_ones, tools)
+    shown = _shown(submitted)
+    seen = [claim for claim in open_ones if claim.function not in shown.passed_over]
+    held = opinions(submitted, shown.text, seen, tools)
     return tuple(
         replace(verdict, opinion=held[verdict.claim_id], evidence_kind=EvidenceKind.OPINION)
         if verdict.claim_id in held

@@ -6,10 +6,12 @@ answer comes first in every schema, and reasons, where there are any, after it a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from shared.sandbox.model import Language
+from shared.source.outline import outline
+from shared.verification.excerpts import excerpt
 from shared.verification.units import Unit
 
 TESTS = "verification_tests"
@@ -23,7 +25,9 @@ REFERENCE_MAX_TOKENS = 900
 STATEMENTS_MAX_TOKENS = 500
 OPINIONS_MAX_TOKENS = 700
 REMEDY_MAX_TOKENS = 1_000
-_MOST_CONTEXT_CHARS = 1_200
+_SURE_CONTEXT_CHARS = 1_200
+_MOST_CONTEXT_BYTES = 2_400
+"""With the longest code and the longest answer this leaves room in 4,096 tokens. Scripts other than Latin take a token a character."""
 _MOST_LINES = 70
 _MOST_CASES = 3
 
@@ -71,7 +75,7 @@ def tests(unit: Unit, *, language: str, context: str | None, most: int) -> tuple
     )
     shapes = _SEQUENCES if unit.is_class else f"ordinary inputs of different shapes ({_SHAPES})"
     wish = f"Write {most} different tests of `{unit.name}` with {shapes}."
-    return system, f"{_described(context)}Code:\n{unit.shown}\n{wish}"
+    return system, f"{_described(context, _named(unit))}Code:\n{unit.shown}\n{wish}"
 
 
 def tests_schema(unit: Unit, most: int) -> dict[str, Any]:
@@ -93,7 +97,7 @@ def reference(unit: Unit, *, language: str, context: str | None, calls: Sequence
     examples = "\nIt is called like " + ", ".join(calls[:2]) if calls else ""
     return (
         system.format(language=language, kind=unit.kind, kinds=kinds),
-        f"{_described(context)}{_declared(unit, language)}{examples}",
+        f"{_described(context, _named(unit))}{_declared(unit, language)}{examples}",
     )
 
 
@@ -104,7 +108,8 @@ def reference_schema() -> dict[str, Any]:
 
 def statements(shown: str, *, language: str, context: str | None) -> tuple[str, str]:
     """Return what has claims worded about code that cannot be run."""
-    return _STATEMENTS.format(language=language), f"{_described(context)}Code:\n{shown}"
+    names = (function.name for function in outline(shown, language).functions)
+    return _STATEMENTS.format(language=language), f"{_described(context, names)}Code:\n{shown}"
 
 
 def statements_schema() -> dict[str, Any]:
@@ -115,7 +120,8 @@ def statements_schema() -> dict[str, Any]:
 def opinions(shown: str, claims: Sequence[str], *, language: str, context: str | None) -> tuple[str, str]:
     """Return what has statements judged that nothing can decide by a run."""
     listed = "\n".join(f"{number}. {claim[:240]}" for number, claim in enumerate(claims, 1))
-    return _OPINIONS.format(language=language), f"{_described(context)}Code:\n{shown}\n\nStatements:\n{listed}"
+    names = (function.name for function in outline(shown, language).functions)
+    return _OPINIONS.format(language=language), f"{_described(context, names)}Code:\n{shown}\n\nStatements:\n{listed}"
 
 
 def opinions_schema(count: int) -> dict[str, Any]:
@@ -129,7 +135,7 @@ def remedy(unit: Unit, cases: Sequence[str], *, language: str, context: str | No
     listed = "\n".join(f"- {case}" for case in cases[:_MOST_CASES])
     return (
         _REMEDY.format(language=language, kind=unit.kind),
-        f"{_described(context)}Code:\n{unit.shown}\n\nWhat is wrong with `{unit.name}`:\n{listed}",
+        f"{_described(context, _named(unit))}Code:\n{unit.shown}\n\nWhat is wrong with `{unit.name}`:\n{listed}",
     )
 
 
@@ -158,8 +164,17 @@ def _declared(unit: Unit, language: str) -> str:
     return f"{listed}Signature:\n{unit.signature.rstrip(' {')} {{"
 
 
-def _described(context: str | None) -> str:
-    return f"Description: {context.strip()[:_MOST_CONTEXT_CHARS]}\n" if context and context.strip() else ""
+def _named(unit: Unit) -> tuple[str, ...]:
+    return (unit.name, *unit.parameters, *unit.methods)
+
+
+def _described(context: str | None, names: Iterable[str]) -> str:
+    """Return the context; of one that is too long, what names the code in question first."""
+    text = (context or "").strip()
+    if not text:
+        return ""
+    fitting = _MOST_CONTEXT_BYTES * len(text) // len(text.encode(errors="surrogatepass"))
+    return f"Description: {excerpt(text, max(_SURE_CONTEXT_CHARS, fitting), names)}\n"
 
 
 def _object(members: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from shared.verification import prompts
 from shared.verification.candidates import is_source
 from shared.verification.items import Submitted
 from shared.verification.tools import StageFailed, Tools
-from shared.verification.units import Unit
+from shared.verification.units import Unit, exporting, nameable
 
 LIMITS = Limits(wall_s=4.0, cpu_s=4, run_s=30.0)
 _TEMPERATURES = (Decimal(0), Decimal("0.6"), Decimal("0.8"), Decimal("0.4"))
@@ -34,12 +34,17 @@ class Reference:
 def written(
     unit: Unit, submitted: Submitted, calls: Sequence[str], tools: Tools, *, numbers: Sequence[int]
 ) -> tuple[Reference, ...]:
-    """Return the implementations with these numbers; what cannot be read, does not parse or does not define the name is left out."""
+    """Return the implementations with these numbers; what cannot be read, does not parse or does not define the name is left out.
+
+    They are reached as the unit is: one that only an export names is asked for under a plain name, and exported.
+    """
+    told = nameable(unit)
+    plain_calls = [call.replace(unit.reached, told.name) if unit.reached else call for call in calls]
     found: list[Reference] = []
     for number in numbers:
         tools.check()
         system, user = prompts.reference(
-            unit, language=submitted.language, context=submitted.context, calls=calls, number=number - 1
+            told, language=submitted.language, context=submitted.context, calls=plain_calls, number=number - 1
         )
         try:
             answer = tools.asker.ask(
@@ -56,8 +61,8 @@ def written(
             continue
         language = Language(submitted.language)
         code = _closed("\n".join(answer["lines"]) + "\n", language)
-        if is_source(code, language) and any(one.name == unit.name for one in outline(code, language).functions):
-            found.append(Reference(number, code))
+        if is_source(code, language) and any(one.name == told.name for one in outline(code, language).functions):
+            found.append(Reference(number, exporting(code, submitted.language, unit)))
     return tuple(found)
 
 

@@ -15,7 +15,8 @@ from shared.verification import prompts
 from shared.verification.candidates import is_source
 from shared.verification.items import Action, Claim, Remediation, Ruling, Submitted, Verdict
 from shared.verification.references import LIMITS
-from shared.verification.tools import Tools
+from shared.verification.rulings import Basis
+from shared.verification.tools import StageFailed, Tools
 from shared.verification.units import Unit
 
 _OPEN = frozenset({Ruling.FAIL, Ruling.PARTIAL})
@@ -50,13 +51,17 @@ def remedies(
     system, user = prompts.remedy(
         unit, [verdict.reasoning[:240] for _, verdict in worst], language=submitted.language, context=submitted.context
     )
-    answer = tools.asker.ask(
-        system=system,
-        user=user,
-        schema=prompts.remedy_schema(),
-        name=prompts.REMEDY,
-        max_tokens=prompts.REMEDY_MAX_TOKENS,
-    )
+    try:
+        answer = tools.asker.ask(
+            system=system,
+            user=user,
+            schema=prompts.remedy_schema(),
+            name=prompts.REMEDY,
+            max_tokens=prompts.REMEDY_MAX_TOKENS,
+        )
+    except StageFailed:
+        tools.check()  # what ends the stage goes on; a correction that cannot be read is one that is not there
+        return tuple(unworded(claim, verdict) for claim, verdict in pairs)
     code = "\n".join(answer["lines"])
     proposal = _Proposal(answer["title"], answer["description"], Action(answer["action"]), code)
     checked = _checked(submitted, unit, worst, proposal, tools)
@@ -64,7 +69,7 @@ def remedies(
 
 
 def unworded(claim: Claim, verdict: Verdict) -> Remediation:
-    """Return the remediation of a claim for which the model is not asked: beyond the first eight units, or about no unit."""
+    """Return the remediation of a claim without the model's words: beyond the first eight units, about no unit, or not to be read."""
     return Remediation(
         claim.id,
         f"{_UNWORDED}: {claim.assertion}"[:120],
@@ -98,11 +103,12 @@ def _checked(
         return proposal
     language = Language(submitted.language)
     probes = {claim.id: claim.probe for claim, _ in pairs if claim.probe is not None}
-    mended = _mended(submitted, unit, proposal.code, language, probes, tools)
+    stated = frozenset(claim.id for claim, _ in pairs if claim.basis == Basis.CONTEXT)
+    mended = _mended(submitted, unit, proposal.code, language, probes, stated, tools)
     if mended and all(mended.values()):
         return _Proposal(proposal.title, proposal.description, proposal.action, proposal.code, mended)
     for code in _references(pairs):
-        other = _mended(submitted, unit, code, language, probes, tools)
+        other = _mended(submitted, unit, code, language, probes, stated, tools)
         if sum(other.values()) > sum(mended.values()):
             words = f"Replace the body of `{unit.name}` by one that gives the expected values"
             return _Proposal(words, f"{words}; this one was run and does.", Action.MODIFY, code.rstrip("\n"), other)
@@ -115,15 +121,28 @@ def _references(pairs: Sequence[tuple[Claim, Verdict]]) -> tuple[str, ...]:
 
 
 def _mended(
-    submitted: Submitted, unit: Unit, code: str, language: Language, probes: Mapping[str, Probe], tools: Tools
+    submitted: Submitted,
+    unit: Unit,
+    code: str,
+    language: Language,
+    probes: Mapping[str, Probe],
+    stated: frozenset[str],
+    tools: Tools,
 ) -> dict[str, bool]:
-    """Return of which claims the submitted code, with `code` in the unit's place, now gives the expected value."""
-    if not probes or unit.name not in code or not is_source(code, language):
+    """Return of which claims the submitted code, with `code` in the unit's place, now gives the expected value.
+
+    Those that are `stated` in the context are held to the language's own equality, as they are in the verdict.
+    """
+    is_it = unit.name in code or bool(unit.reached and unit.reached in code)
+    if not probes or not is_it or not is_source(code, language):
         return dict.fromkeys(probes, False)
     lines = lines_of(submitted.code)
     whole = "".join([*lines[: unit.first_line - 1], code, "\n", *lines[unit.last_line :]])
     ran = tools.sandboxes.run(language, whole, list(probes.values()), limits=LIMITS, check=tools.check)
-    return {name: bool(observation.matches) for name, observation in zip(probes, ran.observations, strict=True)}
+    return {
+        name: bool(observation.matches) or (name in stated and bool(observation.is_equal))
+        for name, observation in zip(probes, ran.observations, strict=True)
+    }
 
 
 def _remediation(submitted: Submitted, proposal: _Proposal, claim: Claim) -> Remediation:

@@ -9,7 +9,7 @@ from shared.verification.conformance import SecondProgram, held
 from shared.verification.generation import Failing, is_readable, mended
 from shared.verification.items import Attempt, Constraint, Specification, SpecStatus, SpecVerdict, Task
 from shared.verification.specifications import runnable, stated
-from shared.verification.tools import Tools
+from shared.verification.tools import StageFailed, Tools
 
 ROUNDS = 2
 _MOST_SHOWN = 5
@@ -35,7 +35,7 @@ def repair(
     attempts = [_attempt(1, code, verdicts)]
     if runnable(task.language) is None or not _failures(specs, verdicts):
         return (replace(attempts[0], chosen=True),)
-    second = SecondProgram(task, specs[0].assertion, tools).beside(code)
+    second = program_beside(SecondProgram(task, specs[0].assertion, tools), code, tools)
     own_kin = {code}
     if second.split() != code.split() and is_readable(second, task.language):
         attempts.append(_attempt(2, second, held(task, specs, second, tools, lambda: code)))
@@ -45,7 +45,11 @@ def repair(
         if not failures:
             break
         tools.check()
-        tried = mended(task, specs, constraints, Failing(best.code, tuple(failures), number), tools)
+        try:
+            tried = mended(task, specs, constraints, Failing(best.code, tuple(failures), number), tools)
+        except StageFailed:
+            tools.check()  # what ends the stage goes on; an attempt that cannot be read is none
+            break
         if any(tried == attempt.code for attempt in attempts):
             continue  # the model gave back what was judged already
         is_kin = best.code in own_kin
@@ -54,6 +58,15 @@ def repair(
         attempts.append(_attempt(len(attempts) + 1, tried, held(task, specs, tried, tools, _given(other))))
     chosen = _best(attempts, specs)
     return tuple(replace(attempt, chosen=index == chosen) for index, attempt in enumerate(attempts))
+
+
+def program_beside(second: SecondProgram, code: str, tools: Tools) -> str:
+    """Return an independent program; one without a line where the model's answer cannot be read: such a program has no vote."""
+    try:
+        return second.beside(code)
+    except StageFailed:
+        tools.check()  # what ends the stage goes on
+        return ""
 
 
 def _given(program: str) -> Callable[[], str]:

@@ -3,9 +3,11 @@ model reads about 100 tokens a second, and has room for some 4,000 in all."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from shared.verification.excerpts import excerpt
 from shared.verification.items import Constraint, ConstraintType, Json, Specification, Task
 
 MOST_TASK_CHARS = 4_000
@@ -33,6 +35,7 @@ _LANGUAGE_NAMES = {
     "cpp": "C++",
     "ruby": "Ruby",
 }
+_GIVEN_NAME = re.compile(r"`[A-Za-z_$][\w$]*|[A-Za-z_$][\w$]*\(|\b[a-z]\w*(?:_[a-z]|[a-z][A-Z])\w*")
 _RULES_OF_CODE = "Code only, self-contained: the standard library at most, no input or output, files, network, tests or samples of use."
 
 
@@ -176,8 +179,11 @@ def _writer(task: Task) -> str:
 
 
 def _subject(task: Task) -> str:
-    shown = f"Task:\n{_cut(task.task, MOST_TASK_CHARS)}"
-    return shown if not task.context else f"{shown}\n\nContext:\n{_cut(task.context, MOST_CONTEXT_CHARS)}"
+    """Return task and context; of one that is too long the sentences first that have a name which the task gives."""
+    names = [name.strip("`(") for name in _GIVEN_NAME.findall(task.task)]
+    shown = f"Task:\n{excerpt(task.task, MOST_TASK_CHARS, names, is_end_kept=True)}"
+    context = excerpt(task.context or "", MOST_CONTEXT_CHARS, names, is_end_kept=True)
+    return f"{shown}\n\nContext:\n{context}" if context else shown
 
 
 def _shown(specs: Sequence[Specification]) -> str:

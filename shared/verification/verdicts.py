@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from shared.sandbox.model import Language, Limits, Observation, Outcome, Probe
-from shared.verification import evidence, references
+from shared.verification import evidence, references, round_trips
 from shared.verification.candidates import is_inside, special
 from shared.verification.claims import outcome_wanted, shown_call
 from shared.verification.evidence import Listing
@@ -17,6 +17,9 @@ from shared.verification.tools import Tools
 from shared.verification.units import Unit
 
 LIMITS = Limits(wall_s=8.0, run_s=60.0)
+_AGAIN = replace(LIMITS, hash_seed=1)  # what hangs on the order of a set is seen to differ
+_ONCE_MORE = replace(LIMITS, hash_seed=2)
+_LATE = frozenset({Outcome.TIMED_OUT, Outcome.NOT_TRIED})
 _LAST_REFERENCE = 4
 _FEW = 3
 _NEVER_LOADED = ("SyntaxError", "IndentationError", "TabError")
@@ -34,7 +37,7 @@ class _Case:
 
     @property
     def seen(self) -> Seen:
-        return seen(*self.observations)
+        return seen(*self.observations, basis=Basis(self.claim.basis))
 
 
 def executed(
@@ -46,6 +49,7 @@ def executed(
     language = Language(submitted.language)
     cases = _run(submitted.code, language, claims, tools)
     _count_votes(submitted.code, language, cases, tools)
+    _count_round_trips(submitted.code, language, cases, units, tools)
     undecided = [case for case in cases if _ruling(case, submitted, is_last=False) is None]
     _ask_once_more(submitted, undecided, cases, units, tools)
     listing = Listing.of(submitted)
@@ -54,35 +58,39 @@ def executed(
 
 def _run(code: str, language: Language, claims: Sequence[Claim], tools: Tools) -> list[_Case]:
     probes = [claim.probe for claim in claims if claim.probe is not None]
-    first, second = (_observed(code, language, probes, tools) for _ in range(2))
+    first, second = (_observed(code, language, probes, tools, limits=limits) for limits in (LIMITS, _AGAIN))
     slow = [
         index
         for index, pair in enumerate(zip(first, second, strict=True))
-        if (pair[0].outcome is Outcome.TIMED_OUT) != (pair[1].outcome is Outcome.TIMED_OUT)
+        if (pair[0].outcome in _LATE) != (pair[1].outcome in _LATE)
     ]
-    third = dict(zip(slow, _observed(code, language, [probes[index] for index in slow], tools), strict=True))
+    once_more = _observed(code, language, [probes[index] for index in slow], tools, limits=_ONCE_MORE)
+    third = dict(zip(slow, once_more, strict=True))
     cases: list[_Case] = []
     for index, (claim, probe) in enumerate(zip(claims, probes, strict=True)):
         pair = _two_of_three(first[index], second[index], third.get(index))
-        cases.append(_Case(claim, probe, pair, transcript=evidence.of_code(probe, [*pair])))
+        runs = [first[index], second[index], *([third[index]] if index in third else [])]
+        cases.append(_Case(claim, probe, pair, transcript=evidence.of_code(probe, runs)))
     return cases
 
 
-def _observed(code: str, language: Language, probes: Sequence[Probe], tools: Tools) -> tuple[Observation, ...]:
+def _observed(
+    code: str, language: Language, probes: Sequence[Probe], tools: Tools, *, limits: Limits = LIMITS
+) -> tuple[Observation, ...]:
     if not probes:
         return ()
-    return tools.sandboxes.run(language, code, probes, limits=LIMITS, check=tools.check).observations
+    return tools.sandboxes.run(language, code, probes, limits=limits, check=tools.check).observations
 
 
 def _two_of_three(
     first: Observation, second: Observation, third: Observation | None
 ) -> tuple[Observation, Observation]:
-    """Return the runs that count: one that timed out on a busy machine gives way to a third that did not."""
+    """Return the runs that count: one that a busy machine left too little time gives way to a third that had enough."""
     if third is None:
         return first, second
-    kept = second if first.outcome is Outcome.TIMED_OUT else first
+    kept = second if first.outcome in _LATE else first
     slow = first if kept is second else second
-    return (kept, third) if third.outcome is not Outcome.TIMED_OUT else (slow, third)
+    return (kept, third) if third.outcome not in _LATE else (slow, third)
 
 
 def _count_votes(code: str, language: Language, cases: Sequence[_Case], tools: Tools) -> None:
@@ -113,6 +121,35 @@ def _count_hypotheses(code: str, language: Language, cases: Sequence[_Case], too
     for (case, _), observation in zip(outvoted, given, strict=True):
         agrees = bool(observation.matches)
         case.votes = replace(case.votes, actual=case.votes.actual + agrees, other=case.votes.other + (not agrees))
+
+
+def _count_round_trips(
+    code: str, language: Language, cases: Sequence[_Case], units: Mapping[str, Unit], tools: Tools
+) -> None:
+    """Count the code's own way back, where it has one: of the expected and the given value, the one that it takes back to the input."""
+    asked: list[tuple[_Case, Probe, Probe]] = []
+    for case in cases:
+        name = case.claim.function or ""
+        inverse = round_trips.inverse_of(name, units)
+        given = case.observations[0].actual
+        if case.seen is not Seen.DIFFERED or inverse is None or case.probe.expected is None or given is None:
+            continue
+        expected = round_trips.way_back(case.probe, name, inverse, case.probe.expected)
+        actual = round_trips.way_back(case.probe, name, inverse, given)
+        if expected is not None and actual is not None:
+            asked.append((case, expected, actual))
+    probes = [probe for _, *both in asked for probe in both]
+    found = _observed(code, language, probes, tools)
+    for (case, *both), first, second in zip(asked, found[::2], found[1::2], strict=True):
+        for probe, observation in zip(both, (first, second), strict=True):
+            case.transcript.append(evidence.of_round_trip(probe, observation))
+        if bool(first.matches) != bool(second.matches):
+            votes = case.votes
+            case.votes = replace(
+                votes,
+                expected=votes.expected + bool(first.matches),
+                actual=votes.actual + bool(second.matches),
+            )
 
 
 def _expected(probe: Probe) -> str | None:
@@ -188,6 +225,8 @@ def _ruling(case: _Case, submitted: Submitted, *, is_last: bool) -> Ruling | Non
 def _of_loading(case: _Case) -> Ruling:
     """Return the verdict on the loading of the code itself: what is no code at all fails; what needs other parts cannot be judged."""
     observation = case.observations[0]
+    if observation.outcome in (Outcome.REFUSED, Outcome.NOT_TRIED):
+        return Ruling.NOT_APPLICABLE
     if observation.outcome is not Outcome.NOT_LOADED:
         return Ruling.PASS if observation.outcome is Outcome.RETURNED else Ruling.PARTIAL
     kind = (observation.error or "").partition(":")[0]
@@ -214,6 +253,9 @@ def _verdict(case: _Case, submitted: Submitted, listing: Listing) -> Verdict:
 def _reasons(case: _Case, found: Ruling, submitted: Submitted) -> Iterable[str]:
     first, second = case.observations
     call = shown_call(case.probe) if case.claim.function else "Loading the code"
+    if Outcome.NOT_TRIED in (first.outcome, second.outcome):
+        yield f"{call} was not run twice: no time was left for it."
+        return
     yield f"{call} {evidence.outcome(first)}."
     if case.seen is Seen.FLAKY:
         yield f"A second run was different: it {evidence.outcome(second)}. What it gives depends on more than its input."

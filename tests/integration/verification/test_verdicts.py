@@ -21,9 +21,11 @@ from shared.llm.clients.openai import Upstream
 from shared.llm.model import ChatMessage
 from shared.llm.schema import parse_answer
 from shared.llm.service import ask
+from shared.sandbox.model import Probe
 from shared.sandbox.service import Sandboxes
 from shared.verification.forward import extract, remediate, verify
-from shared.verification.items import Claim, EvidenceKind, Remediation, Ruling, Submitted, Verdict
+from shared.verification.items import Category, Claim, EvidenceKind, Remediation, Ruling, Severity, Submitted, Verdict
+from shared.verification.rulings import Basis
 from shared.verification.tools import StageFailed, Tools
 from tests.integration.sandbox.conftest import sandbox_cache, sandboxes  # noqa: F401 - fixtures are found by their names
 from tests.integration.verification.local_model import LocalServer
@@ -261,6 +263,81 @@ def test_code_that_depends_on_more_than_its_input_is_flaky(tools_for: Callable[[
     _, verdicts = _forward(Submitted(code, "python"), tools_for(asker))
     assert {verdict.verdict for verdict in verdicts} == {Ruling.PARTIAL}
     assert "second run was different" in verdicts[0].reasoning
+
+
+def _codec(shift_there: int, shift_back: int) -> str:
+    return (
+        f"def encode(text):\n    return ''.join(chr(ord(one) + {shift_there}) for one in text)\n\n"
+        f"def decode(text):\n    return ''.join(chr(ord(one) - {shift_back}) for one in text)\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "ruling"),
+    [
+        pytest.param(_codec(2, 1), Ruling.FAIL, id="the way back leads from the expected value"),
+        pytest.param(_codec(2, 2), Ruling.PARTIAL, id="the way back leads from the given value"),
+        pytest.param(_codec(2, 5), Ruling.PARTIAL, id="the way back leads nowhere"),
+    ],
+)
+def test_a_round_trip_is_a_witness(tools_for: Callable[[Any], Tools], code: str, ruling: Ruling) -> None:
+    claim = Claim(
+        "CLAIM-001",
+        Category.CORRECTNESS,
+        Severity.CRITICAL,
+        "`encode` should return 'bc' for `encode('ab')`.",
+        "encode('ab') should return 'bc'",
+        testable=True,
+        function="encode",
+        lines=(1, 2),
+        probe=Probe("encode('ab')", expected="'bc'"),
+        basis=Basis.MODEL,
+        derivations=({"by": "model", "number": 0, "gives": "'bc'", "code": None},),
+    )
+    submitted = Submitted(code, "python", "Shift each letter by one.")
+    tools = tools_for(Script(reference=[_lines("def other():", "    return 1")]))
+    (verdict,) = verify(submitted, (claim,), tools)
+    assert verdict.verdict is ruling
+    assert [entry["by"] for entry in verdict.transcript].count("round trip") == 2
+
+
+def test_a_list_that_hangs_on_the_order_of_a_set_is_flaky_and_the_set_is_not(
+    tools_for: Callable[[Any], Tools],
+) -> None:
+    words = "'apple', 'pear', 'plum', 'fig', 'kiwi', 'lime', 'nut', 'date'"
+    listed, held = (f"def unique(words):\n    return {kind}(set(words))\n" for kind in ("list", "set"))
+    context = f"unique([{words}]) == {{{words}}}"
+    asker = Script(
+        tests=[_tests(("unique(['a'])", "{'a'}"))], reference=[_lines("def unique(words):", "    return set(words)")]
+    )
+    claims, verdicts = _forward(Submitted(listed, "python", context), tools_for(asker))
+    assert (claims[0].basis, verdicts[0].verdict) == ("context", Ruling.PARTIAL)
+    assert "second run was different" in verdicts[0].reasoning
+    _, verdicts = _forward(Submitted(held, "python", context), tools_for(asker))
+    assert verdicts[0].verdict is Ruling.PASS
+
+
+def test_the_contexts_example_is_held_to_the_languages_own_equality(tools_for: Callable[[Any], Tools]) -> None:
+    code = "def average(values):\n    return sum(values) / len(values)\n"
+    asker = Script(
+        tests=[_tests(("average([2, 4])", "3.0"))],
+        reference=[_lines("def average(values):", "    return sum(values) / len(values)")],
+    )
+    claims, verdicts = _forward(Submitted(code, "python", "average([1, 2, 3]) == 2"), tools_for(asker))
+    assert (claims[0].basis, verdicts[0].verdict) == ("context", Ruling.PASS)
+
+
+@pytest.mark.parametrize("code", ["def add(a):\n    return a\n", "import os\ndef add(a, b):\n    os._exit(0)\n"])
+def test_code_that_does_not_take_or_survive_the_contexts_example_fails_it(
+    tools_for: Callable[[Any], Tools], code: str
+) -> None:
+    asker = Script(
+        tests=[_tests(("add(2, 3)", "5"))],
+        reference=[_lines("def add(a, b):", "    return a + b")],
+        opinions=[{"opinions": [{"holds": "unsure", "reason": "it cannot be run"}]}],
+    )
+    claims, verdicts = _forward(Submitted(code, "python", "add(1, 2) == 3"), tools_for(asker))
+    assert (claims[0].basis, verdicts[0].verdict) == ("context", Ruling.FAIL)
 
 
 def test_code_that_does_not_load_fails_one_claim_and_is_judged_no_further(tools_for: Callable[[Any], Tools]) -> None:

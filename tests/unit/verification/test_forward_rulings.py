@@ -85,3 +85,52 @@ def test_two_runs_that_differ_are_flaky() -> None:
 def test_an_error_that_names_an_address_is_not_flaky() -> None:
     first, second = (Observation(Outcome.RAISED, error=f"ValueError: at {place}", matches=False) for place in (1, 2))
     assert seen(first, second) is Seen.RAISED
+
+
+def test_what_no_time_was_left_for_was_not_run() -> None:
+    untried = Observation(Outcome.NOT_TRIED)
+    for other in (untried, Observation(Outcome.TIMED_OUT), Observation(Outcome.RETURNED, actual="1", matches=False)):
+        for basis in Basis:
+            assert seen(untried, other, basis=basis) is seen(other, untried, basis=basis) is Seen.NOT_RUN
+
+
+@pytest.mark.parametrize(
+    ("outcome", "error", "found"),
+    [
+        (Outcome.BAD_PROBE, "TypeError: add() takes 1 positional argument but 2 were given", Seen.BROKE),
+        (Outcome.BAD_PROBE, "TypeError: s.pop is not a function", Seen.NOT_RUN),
+        (Outcome.BAD_PROBE, "NameError: name 'g' is not defined", Seen.NOT_RUN),
+        (Outcome.BAD_PROBE, "in the setup: TypeError: f() takes no arguments", Seen.NOT_RUN),
+        (Outcome.BAD_PROBE, "expected value: TypeError: bad", Seen.NOT_RUN),
+        (Outcome.CRASHED, "the code ended its own run with status 0", Seen.BROKE),
+        (Outcome.CRASHED, "the interpreter stopped: out of bounds memory access", Seen.NOT_RUN),
+        (Outcome.REFUSED, "OSError: no", Seen.NOT_RUN),
+    ],
+)
+def test_a_call_of_the_context_that_the_code_does_not_take_or_survive_speaks_against_it(
+    outcome: Outcome, error: str, found: Seen
+) -> None:
+    run = Observation(outcome, error=error, expected="3")
+    assert seen(run, run, basis=Basis.CONTEXT) is found
+    assert seen(run, run, basis=Basis.AGREED) is Seen.NOT_RUN
+    assert _ruled(found, Votes(), basis=Basis.CONTEXT) is (_FAIL if found is Seen.BROKE else _NA)
+
+
+def test_arguments_that_do_not_fit_where_an_error_should_come_settle_nothing() -> None:
+    run = Observation(Outcome.BAD_PROBE, error="TypeError: add() takes 1 positional argument but 2 were given")
+    assert seen(run, run, basis=Basis.CONTEXT) is Seen.NOT_RUN
+
+
+def test_a_value_of_the_context_is_met_by_what_the_language_calls_equal() -> None:
+    run = Observation(Outcome.RETURNED, actual="2.0", matches=False, alike=True, is_equal=True)
+    assert seen(run, run, basis=Basis.CONTEXT) is Seen.MATCHED
+    assert seen(run, run, basis=Basis.AGREED) is Seen.ALIKE
+    tuples = Observation(Outcome.RETURNED, actual="(1,)", matches=False, alike=True, is_equal=False)
+    assert seen(tuples, tuples, basis=Basis.CONTEXT) is Seen.ALIKE
+
+
+def test_the_order_of_keys_is_not_flaky() -> None:
+    one, other = (
+        Observation(Outcome.RETURNED, actual=text, matches=False, digest="d") for text in ("{1, 2}", "{2, 1}")
+    )
+    assert seen(one, other) is Seen.DIFFERED

@@ -9,8 +9,8 @@ import jsonschema
 import pytest
 
 from shared.verification import reverse
-from shared.verification.conformance import verify
 from shared.verification.items import Category, ConstraintSource, EvidenceKind, SpecStatus, Task
+from shared.verification.reverse import verify
 from shared.verification.tools import StageFailed, Tools
 
 _GO = Task("Add two numbers", "go")

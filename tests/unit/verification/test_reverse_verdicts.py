@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NoReturn
+
 import pytest
 
-from shared.sandbox.model import Observation, Outcome, Probe
-from shared.verification.conformance import Trial, judged, weighed
-from shared.verification.items import Category, EvidenceKind, Severity, Specification, SpecStatus
+from shared.sandbox.model import Language, Limits, Observation, Outcome, Probe, Ran
+from shared.verification.conformance import Trial, held, judged, weighed
+from shared.verification.items import Category, EvidenceKind, Severity, Specification, SpecStatus, Task
+from shared.verification.tools import Tools
 
 _PROBE = Probe(call="f(1)", expected="2")
 
@@ -44,7 +49,7 @@ _WRONG = _returned("3")
         *(
             (Observation(outcome), Observation(outcome), SpecStatus.UNSATISFIED)
             for outcome in Outcome
-            if outcome not in (Outcome.RETURNED, Outcome.RAISED, Outcome.BAD_PROBE)
+            if outcome not in (Outcome.RETURNED, Outcome.RAISED, Outcome.BAD_PROBE, Outcome.NOT_TRIED)
         ),
     ],
 )
@@ -53,6 +58,25 @@ def test_only_what_matched_both_times_satisfies(first: Observation, again: Obser
     assert verdict.status is status
     assert verdict.evidence_kind is EvidenceKind.EXECUTED
     assert [len(run["runs"]) for run in verdict.transcript] == [2]
+
+
+@pytest.mark.parametrize("other", [Observation(Outcome.NOT_TRIED), _RIGHT, _WRONG, Observation(Outcome.TIMED_OUT)])
+def test_a_specification_that_no_time_was_left_for_is_unknown(other: Observation) -> None:
+    untried = Observation(Outcome.NOT_TRIED, error="no time was left to try this probe")
+    for first, again in ((untried, other), (other, untried)):
+        verdict = judged(_trial(first, again), defined=frozenset({"f"}))
+        assert (verdict.status, verdict.reasoning) == (
+            SpecStatus.UNKNOWN,
+            "f(1) was not run twice: no time was left for it.",
+        )
+
+
+def test_the_order_of_keys_makes_no_two_runs_of_one_value() -> None:
+    runs = [replace(_returned(text), digest="one") for text in ("{1: 2, 3: 4}", "{3: 4, 1: 2}")]
+    assert judged(_trial(runs[0], runs[1]), defined=frozenset({"f"})).status is SpecStatus.UNSATISFIED
+    assert (
+        judged(_trial(runs[0], replace(runs[1], digest="two")), defined=frozenset({"f"})).status is SpecStatus.PARTIAL
+    )
 
 
 def test_a_specification_that_cannot_be_read_is_unknown() -> None:
@@ -91,6 +115,31 @@ def test_a_second_program_that_sides_with_the_code_disputes_the_expected_value(
     assert verdict.disputed is disputed
     assert verdict.status is (SpecStatus.PARTIAL if disputed else SpecStatus.UNSATISFIED)
     assert verdict.transcript[0]["references"] == [second.to_json()]
+
+
+def test_the_second_run_gives_sets_another_order() -> None:
+    seeds = []
+
+    class Sandbox:
+        def run(
+            self,
+            language: Language,
+            code: str,  # noqa: ARG002 - the port has it
+            probes: Sequence[Probe],
+            *,
+            limits: Limits | None = None,
+            **_: Any,
+        ) -> Ran:
+            seeds.append((limits or Limits()).hash_seed)
+            return Ran(language, "scripted", (_RIGHT,) * len(probes), 0)
+
+    class NoAsker:
+        def ask(self, **_: Any) -> NoReturn:
+            raise AssertionError("nothing is in doubt")
+
+    tools = Tools(NoAsker(), Sandbox(), lambda: None)
+    held(Task("", "python"), [_trial(_RIGHT).spec], "def f(n): return 2\n", tools, lambda: "")
+    assert len(seeds) == len(set(seeds)) == 2
 
 
 def test_the_reasoning_shows_the_call_with_both_values_and_what_came_before() -> None:

@@ -236,7 +236,7 @@ class Auditor:
         assert receipt["received_msat"] == book.received
 
     def require_ended_unpaid(self, job_id: str) -> None:
-        """The job ended because an invoice was not paid in time: no work was charged, and every millisatoshi is earned or owed."""
+        """The job ended because an invoice was not paid, or not made, in time: no work was charged; all that came is earned or owed."""
         book = self.ledger.book(job_id)
         assert (book.held, book.earned_work) == (0, 0)
         assert book.received == book.earned_eval + sum(book.owed.values())

@@ -16,6 +16,7 @@ from random import Random
 import httpx
 import pytest
 
+from shared.agent.evaluation import NOT_PRICED
 from shared.agent.funding import EXPIRED
 from shared.kernel.clock import SystemClock
 from tests.campaign.arena import Arena, running_arena
@@ -104,7 +105,7 @@ def require_all_done(_: Arena, crowd: Crowd) -> None:
 def require_all_ended(arena: Arena, crowd: Crowd) -> None:
     unpaid = crowd.in_state("failed")
     assert len(unpaid) + len(crowd.in_state("complete")) == len(crowd.accepted) > len(unpaid)
-    assert {crowd.ended[job_id]["errorMessage"] for job_id in unpaid} <= set(EXPIRED.values())
+    assert {crowd.ended[job_id]["errorMessage"] for job_id in unpaid} <= {*EXPIRED.values(), NOT_PRICED}
     with arena.auditor() as auditor:
         for job_id in unpaid:
             auditor.require_ended_unpaid(job_id)

@@ -106,7 +106,7 @@ def clock() -> HandClock:
 @pytest.fixture
 def feeds_of(clock: HandClock) -> Callable[..., PriceFeeds]:
     def make(spec: str, **limits: float) -> PriceFeeds:
-        return PriceFeeds(spec, clock=clock, **{"max_age_s": 600.0, "fetch_timeout_s": 1.0, **limits})
+        return PriceFeeds(spec, clock=clock, **{"max_age_s": 600.0, "fetch_timeout_s": 10.0, **limits})
 
     return make
 

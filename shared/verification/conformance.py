@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from shared.sandbox.model import Language, Limits, Observation, Outcome, Probe
 from shared.source.languages import can_be_parsed
@@ -18,7 +19,7 @@ from shared.verification.generation import MOST_SECOND_PROGRAMS, second_code
 from shared.verification.items import EvidenceKind, Json, Specification, SpecStatus, SpecVerdict, Task
 from shared.verification.reverse_prompts import language_name
 from shared.verification.specifications import called, runnable, stated
-from shared.verification.tools import Tools
+from shared.verification.tools import Tools, side_by_side
 
 _ENDED = {
     Outcome.TIMED_OUT: "did not end in time",
@@ -123,8 +124,11 @@ def weighed(trial: Trial, verdict: SpecVerdict, second: Observation) -> SpecVerd
 def _try(language: Language, specs: Sequence[Specification], code: str, tools: Tools) -> list[Trial]:
     executable = [(spec, spec.probe) for spec in specs if spec.probe is not None]
     probes = [probe for _, probe in executable]
-    sandboxes = tools.sandboxes
-    runs = [sandboxes.run(language, code, probes, limits=limits, check=tools.check).observations for limits in _RUNS]
+
+    def run(limits: Limits) -> tuple[Observation, ...]:
+        return tools.sandboxes.run(language, code, probes, limits=limits, check=tools.check).observations
+
+    runs = side_by_side([partial(run, limits) for limits in _RUNS])
     return [
         Trial(spec, probe, (first, again))
         for (spec, probe), first, again in zip(executable, runs[0], runs[1], strict=True)

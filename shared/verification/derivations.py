@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from shared.sandbox.model import Language, Observation, Outcome, Probe
 from shared.verification.items import Json
 from shared.verification.references import Reference, tried, value_of
 from shared.verification.rulings import Basis
-from shared.verification.tools import Tools
+from shared.verification.tools import Tools, side_by_side
 
 _FEWEST = 3
 
@@ -31,7 +32,7 @@ def settled(
     probes: Sequence[Probe], references: Sequence[Reference], language: Language, tools: Tools
 ) -> tuple[Settled, ...]:
     """Return the probes whose value at least two derivations share; others only where fewer than three are left."""
-    given = [_given(reference, language, probes, tools) for reference in references]
+    given = side_by_side([partial(_given, reference, language, probes, tools) for reference in references])
     wished = [_wished(probe, [seen[index] for seen in given]) for index, probe in enumerate(probes)]
     changed = [index for index, probe in enumerate(wished) if probe is not None and probe != probes[index]]
     confirmed = _confirmed([wished[index] for index in changed], references, language, tools)
@@ -103,7 +104,7 @@ def _confirmed(
     wanted = [probe for probe in probes if probe is not None]
     if not wanted:
         return []
-    seen = [tried(reference, language, wanted, tools) for reference in references]
+    seen = side_by_side([partial(tried, reference, language, wanted, tools) for reference in references])
     return [any(observations[index].matches for observations in seen) for index in range(len(wanted))]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from shared.sandbox.model import Language, Limits, Observation, Outcome, Probe
 from shared.verification import evidence, references, round_trips
@@ -13,7 +14,7 @@ from shared.verification.evidence import Listing
 from shared.verification.items import Claim, EvidenceKind, Json, Ruling, Submitted, Verdict
 from shared.verification.references import Reference
 from shared.verification.rulings import CONTRADICTS, Basis, Seen, Votes, ruling, seen
-from shared.verification.tools import Tools
+from shared.verification.tools import Tools, side_by_side
 from shared.verification.units import Unit
 
 LIMITS = Limits(wall_s=8.0, run_s=60.0)
@@ -58,7 +59,9 @@ def executed(
 
 def _run(code: str, language: Language, claims: Sequence[Claim], tools: Tools) -> list[_Case]:
     probes = [claim.probe for claim in claims if claim.probe is not None]
-    first, second = (_observed(code, language, probes, tools, limits=limits) for limits in (LIMITS, _AGAIN))
+    first, second = side_by_side(
+        [partial(_observed, code, language, probes, tools, limits=limits) for limits in (LIMITS, _AGAIN)]
+    )
     slow = [
         index
         for index, pair in enumerate(zip(first, second, strict=True))

@@ -26,10 +26,10 @@ class _NoAsker:
 
 
 class _Scripted:
-    """Gives the next observation at every run, and keeps under which limits it was asked for."""
+    """Gives each run of one probe its observation, told apart by the hash seed, and keeps under which limits it was asked for."""
 
     def __init__(self, *observations: Observation) -> None:
-        self._left = list(observations)
+        self._by_seed = observations
         self.limits: list[Limits] = []
 
     def run(
@@ -41,9 +41,9 @@ class _Scripted:
         limits: Limits | None = None,
         **_: Any,
     ) -> Ran:
-        """Give the next observation for each probe."""
+        """Give this run's observation for the probe."""
         self.limits.append(limits or Limits())
-        return Ran(language, "scripted", tuple(self._left.pop(0) for _ in probes), 0)
+        return Ran(language, "scripted", tuple(self._by_seed[self.limits[-1].hash_seed] for _ in probes), 0)
 
 
 def _claim() -> Claim:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from shared.verification import prompts
 from shared.verification.items import Claim, Submitted
-from shared.verification.tools import StageFailed, Tools
+from shared.verification.tools import Tools
 
 MOST_ASKED = 8
 """In one question. More are asked about in further ones."""
@@ -25,16 +26,16 @@ def _opinions(submitted: Submitted, shown: str, asked: Sequence[Claim], tools: T
     system, user = prompts.opinions(
         shown, [claim.description for claim in asked], language=submitted.language, context=submitted.context
     )
-    try:
-        answer = tools.asker.ask(
-            system=system,
-            user=user,
-            schema=prompts.opinions_schema(len(asked)),
-            name=prompts.OPINIONS,
-            max_tokens=prompts.OPINIONS_MAX_TOKENS,
-        )
-    except StageFailed:
-        tools.check()  # what ends the stage goes on; a verdict that a run gave stands without an opinion beside others
+    question = partial(
+        tools.asker.ask,
+        system=system,
+        user=user,
+        schema=prompts.opinions_schema(len(asked)),
+        name=prompts.OPINIONS,
+        max_tokens=prompts.OPINIONS_MAX_TOKENS,
+    )
+    answer = tools.if_readable(question)
+    if answer is None:
         return {}
     return {
         claim.id: f"A model's opinion, not checked: {opinion['holds']}. {opinion['reason']}".strip()

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 
 from shared.sandbox.model import Language, Limits, Observation, Outcome, Probe
 from shared.source.outline import outline
 from shared.verification import prompts
 from shared.verification.candidates import is_source
 from shared.verification.items import Submitted
-from shared.verification.tools import StageFailed, Tools
+from shared.verification.tools import Tools
 from shared.verification.units import Unit, exporting, nameable
 
 LIMITS = Limits(wall_s=4.0, cpu_s=4, run_s=30.0)
@@ -46,18 +47,18 @@ def written(
         system, user = prompts.reference(
             told, language=submitted.language, context=submitted.context, calls=plain_calls, number=number - 1
         )
-        try:
-            answer = tools.asker.ask(
-                system=system,
-                user=user,
-                schema=prompts.reference_schema(),
-                name=prompts.REFERENCE,
-                max_tokens=prompts.REFERENCE_MAX_TOKENS,
-                temperature=_TEMPERATURES[(number - 1) % len(_TEMPERATURES)],
-                seed=_SEED + number,
-            )
-        except StageFailed:
-            tools.check()  # what ends the stage goes on; one implementation that cannot be read is one vote less
+        question = partial(
+            tools.asker.ask,
+            system=system,
+            user=user,
+            schema=prompts.reference_schema(),
+            name=prompts.REFERENCE,
+            max_tokens=prompts.REFERENCE_MAX_TOKENS,
+            temperature=_TEMPERATURES[(number - 1) % len(_TEMPERATURES)],
+            seed=_SEED + number,
+        )
+        answer = tools.if_readable(question)
+        if answer is None:  # one vote less
             continue
         language = Language(submitted.language)
         code = _closed("\n".join(answer["lines"]) + "\n", language)

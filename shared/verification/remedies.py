@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from shared.sandbox.model import Language, Probe
 from shared.source.languages import can_be_run
@@ -16,7 +17,7 @@ from shared.verification.candidates import is_source
 from shared.verification.items import Action, Claim, Remediation, Ruling, Submitted, Verdict
 from shared.verification.references import LIMITS
 from shared.verification.rulings import Basis
-from shared.verification.tools import StageFailed, Tools
+from shared.verification.tools import Tools
 from shared.verification.units import Unit
 
 _OPEN = frozenset({Ruling.FAIL, Ruling.PARTIAL})
@@ -51,16 +52,16 @@ def remedies(
     system, user = prompts.remedy(
         unit, [verdict.reasoning[:240] for _, verdict in worst], language=submitted.language, context=submitted.context
     )
-    try:
-        answer = tools.asker.ask(
-            system=system,
-            user=user,
-            schema=prompts.remedy_schema(),
-            name=prompts.REMEDY,
-            max_tokens=prompts.REMEDY_MAX_TOKENS,
-        )
-    except StageFailed:
-        tools.check()  # what ends the stage goes on; a correction that cannot be read is one that is not there
+    question = partial(
+        tools.asker.ask,
+        system=system,
+        user=user,
+        schema=prompts.remedy_schema(),
+        name=prompts.REMEDY,
+        max_tokens=prompts.REMEDY_MAX_TOKENS,
+    )
+    answer = tools.if_readable(question)
+    if answer is None:
         return tuple(unworded(claim, verdict) for claim, verdict in pairs)
     code = "\n".join(answer["lines"])
     proposal = _Proposal(answer["title"], answer["description"], Action(answer["action"]), code)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from shared.verification.conformance import SecondProgram, held
 from shared.verification.generation import Failing, is_readable, mended
 from shared.verification.items import Attempt, Constraint, Specification, SpecStatus, SpecVerdict, Task
 from shared.verification.specifications import runnable, stated
-from shared.verification.tools import StageFailed, Tools
+from shared.verification.tools import Tools
 
 ROUNDS = 2
 _MOST_SHOWN = 5
@@ -45,10 +46,9 @@ def repair(
         if not failures:
             break
         tools.check()
-        try:
-            tried = mended(task, specs, constraints, Failing(best.code, tuple(failures), number), tools)
-        except StageFailed:
-            tools.check()  # what ends the stage goes on; an attempt that cannot be read is none
+        failing = Failing(best.code, tuple(failures), number)
+        tried = tools.if_readable(partial(mended, task, specs, constraints, failing, tools))
+        if tried is None:
             break
         if any(tried == attempt.code for attempt in attempts):
             continue  # the model gave back what was judged already
@@ -62,11 +62,7 @@ def repair(
 
 def program_beside(second: SecondProgram, code: str, tools: Tools) -> str:
     """Return an independent program; one without a line where the model's answer cannot be read: such a program has no vote."""
-    try:
-        return second.beside(code)
-    except StageFailed:
-        tools.check()  # what ends the stage goes on
-        return ""
+    return tools.if_readable(lambda: second.beside(code)) or ""
 
 
 def _given(program: str) -> Callable[[], str]:

@@ -81,6 +81,17 @@ class Tools:
     sandboxes: Sandboxing
     check: Callable[[], None]
 
+    def if_readable(self, question: Callable[[], T]) -> T | None:
+        """Return the answer to a question that the stage can do without; None where it cannot be read.
+
+        What ends the stage goes on, and so does what may succeed later. A stage that got no answer at all fails at its end.
+        """
+        try:
+            return question()
+        except StageFailed:
+            self.check()
+            return None
+
 
 def side_by_side(runs: Sequence[Callable[[], T]]) -> list[T]:
     """Do these at once, in threads, as far as the sandbox has turns; return what each gave, in order.

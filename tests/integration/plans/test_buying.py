@@ -9,6 +9,7 @@ import pytest
 
 from shared.access.model import Mode, Principal, Tier
 from shared.agent.reconciliation import Reconciliation
+from shared.idempotency.model import Claim as KeyClaim
 from shared.idempotency.model import KeyRef
 from shared.kernel.errors import Conflict, DeadlinePassed, Forbidden, NotFound, TooMany
 from shared.lightning.clients.connection import LndConnection
@@ -20,6 +21,13 @@ from tests.integration.plans.shop import DAY, PRO_SATS, TEAM_SATS, Shop
 
 AWAITING, PAID, EXPIRED = PurchaseState.AWAITING_PAYMENT, PurchaseState.PAID, PurchaseState.EXPIRED
 EXCESS_MSAT = 7_000
+
+
+def claimed(shop: Shop, key: str) -> KeyClaim:
+    """Return the claim of a request under this key, as one that got no answer makes it again."""
+    claim = shop.container.idempotency.begin(KeyRef("scope", key), fingerprint=b"\x01" * 32)
+    assert isinstance(claim, KeyClaim)
+    return claim
 
 
 def days_of(shop: Shop, customer: Principal) -> list[tuple[str, float]]:
@@ -114,9 +122,11 @@ def test_a_lesser_plan_bought_under_a_better_one_begins_where_that_ends(shop: Sh
         shop.pay(view)
         assert shop.hear(view)
     assert days_of(shop, customer) == [("team", 60.0), ("pro", 30.0)]
-    bought = shop.look(views[1]).bought
-    assert bought is not None
-    assert bought.starts_at == max(shop.look(view).bought.ends_at for view in (views[0], views[2]))  # type: ignore[union-attr] # paid
+    better, lesser, last = (shop.look(view).bought for view in views)
+    assert better is not None
+    assert lesser is not None
+    assert last is not None
+    assert better.ends_at <= last.starts_at < last.ends_at == lesser.starts_at
     shop.let_pass(59)
     assert shop.identified(customer).tier is Tier.TEAM
     shop.let_pass(2)
@@ -207,28 +217,22 @@ def test_without_an_invoice_in_time_nothing_can_be_paid_and_nothing_is_left_open
 
 def test_a_purchase_made_under_a_key_is_found_again_whoever_died(shop: Shop) -> None:
     customer = shop.customer()
-    ref, fingerprint = KeyRef("scope", "key"), b"\x01" * 32
-    claim = shop.container.idempotency.begin(ref, fingerprint=fingerprint)
-    first = shop.ask(customer, claim=claim)  # type: ignore[arg-type] # no answer was kept
-    again = shop.container.idempotency.begin(ref, fingerprint=fingerprint)
-    second = shop.ask(customer, claim=again)  # type: ignore[arg-type]
+    first, second = (shop.ask(customer, claim=claimed(shop, "key")) for _ in range(2))  # no answer was kept
     assert second == first
     assert shop.rows("SELECT count(*) AS purchases FROM plan_purchases") == [{"purchases": 1}]
 
 
 def test_a_key_whose_purchase_has_expired_buys_anew_and_no_dead_invoice_is_shown(shop: Shop) -> None:
     customer = shop.customer()
-    ref, fingerprint = KeyRef("scope", "late"), b"\x01" * 32
-    first = shop.ask(customer, claim=shop.container.idempotency.begin(ref, fingerprint=fingerprint))  # type: ignore[arg-type]
+    first = shop.ask(customer, claim=claimed(shop, "late"))
     shop.lapse(first)
     assert shop.look(first).payment_request is None
-    again = shop.ask(customer, claim=shop.container.idempotency.begin(ref, fingerprint=fingerprint))  # type: ignore[arg-type]
+    again = shop.ask(customer, claim=claimed(shop, "late"))
     assert (again.purchase.id > first.purchase.id, again.purchase.state) == (True, AWAITING)
     shop.pay(again)
     assert shop.hear(again)
     assert shop.look(again).payment_request is None
-    once_more = shop.container.idempotency.begin(ref, fingerprint=fingerprint)
-    found = shop.ask(customer, claim=once_more)  # type: ignore[arg-type]
+    found = shop.ask(customer, claim=claimed(shop, "late"))
     assert (found.purchase.id, found.purchase.state) == (again.purchase.id, PAID), "what is bought is not bought again"
 
 

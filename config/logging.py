@@ -6,7 +6,8 @@ import logging
 import re
 import secrets
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -45,6 +46,16 @@ def correlation_id() -> str:
 def bind_correlation_id(value: str) -> None:
     """Take over a correlation id from a header, an outbox row or a task."""
     _correlation.set(value)
+
+
+@contextmanager
+def correlated(value: str) -> Iterator[None]:
+    """Log what happens inside under this correlation id, and under the one of before again afterwards."""
+    token = _correlation.set(value)
+    try:
+        yield
+    finally:
+        _correlation.reset(token)
 
 
 def new_correlation_id() -> str:

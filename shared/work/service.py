@@ -15,7 +15,7 @@ from typing import TypeVar
 import stamina
 import structlog
 
-from config.logging import correlation_id
+from config.logging import correlated, correlation_id
 from config.schedule import Tick
 from shared.db.service import Database, Tx
 from shared.kernel.errors import Unavailable
@@ -123,7 +123,7 @@ class Work:
                 begin(tx)
         if claim is None:
             return Outcome.NOT_MINE
-        with self._leases.keeping(claim):
+        with self._leases.keeping(claim), correlated(claim.cid):  # the message may be another request's
             if give_up is not None and claim.attempts > self._limits.max_attempts:
                 return self._end(claim, StepState.QUARANTINED, give_up, POISONED)
             return self._try(claim, effect, finish=finish, give_up=give_up)

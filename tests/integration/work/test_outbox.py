@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from config.logging import bind_correlation_id
+from config.logging import correlated, correlation_id
 from config.queues import TICK
 from config.schedule import Tick
-from shared.db.service import Database
+from shared.db.service import Database, Tx
 from shared.kernel.errors import Unavailable
 from shared.work.model import Message, StepRef
 from shared.work.service import Work
@@ -81,12 +81,8 @@ def test_two_relays_at_once_publish_each_message_once(database: Database, make_w
 
 
 def test_the_correlation_id_travels_with_the_message_and_the_claim(database: Database, work: Work) -> None:
-    bind_correlation_id("the-request")
-    try:
-        with database.transaction() as tx:
-            work.start(tx, StepRef("job", 1, "evaluate"))
-    finally:
-        bind_correlation_id("")
+    with correlated("the-request"), database.transaction() as tx:
+        work.start(tx, StepRef("job", 1, "evaluate"))
     published: list[Message] = []
     work.relay(published.append)
     assert [message.cid for message in published] == ["the-request"]
@@ -98,6 +94,31 @@ def test_the_correlation_id_travels_with_the_message_and_the_claim(database: Dat
         give_up=lambda _tx, _reason: None,
     )
     assert claimed == ["the-request"]
+
+
+def test_a_step_is_logged_under_the_request_that_caused_it_whosever_message_came_first(
+    database: Database, work: Work
+) -> None:
+    """Two requests may each send a chain over the same settled invoice: the other's link can be the one that claims."""
+    with correlated("the-request"), database.transaction() as tx:
+        work.start(tx, StepRef("job", 1, "evaluate"))
+    bound: list[str] = []
+
+    def finish(tx: Tx, _nothing: None) -> None:
+        bound.append(correlation_id())
+        work.start(tx, StepRef("job", 1, "work"))
+
+    with correlated("another"):
+        work.perform(
+            StepRef("job", 1, "evaluate"),
+            effect=lambda _claim: bound.append(correlation_id()),
+            finish=finish,
+            give_up=lambda _tx, _reason: None,
+        )
+        assert correlation_id() == "another"
+    assert bound == ["the-request"] * 2
+    with database.transaction() as tx:
+        assert [row["cid"] for row in tx.all("SELECT cid FROM steps ORDER BY id")] == ["the-request"] * 2
 
 
 def test_a_tick_that_comes_four_times_at_once_acts_once(make_work: MakeWork) -> None:

@@ -1,13 +1,17 @@
 """The `lucid` command: one table of subcommands, each imported only when it is called.
 
-Exit codes: 0 done; 1 it failed; 2 the command line is wrong; others are named in the command's own help.
+Exit codes: 0 done; 1 it failed; 2 the command line is wrong; 130 interrupted; others are named in the command's own help.
 """
 
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 import click
+
+INTERRUPTED = 130
+"""128 + SIGINT, as shells tell it; 1 would read as what a command found."""
 
 COMMANDS = {
     "up": "cli.stack:up",
@@ -42,6 +46,14 @@ class LazyGroup(click.Group):
         module, _, attribute = where.partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the subcommand; Ctrl-C ends it with `INTERRUPTED`."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(INTERRUPTED)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

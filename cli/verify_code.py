@@ -89,10 +89,11 @@ def verify_code(
 
     \b
     Exit codes:
-      0  nothing found
-      1  findings
-      2  the command line is wrong
-      3  the service did not verify every file
+      0    nothing found
+      1    findings
+      2    the command line is wrong
+      3    the service did not verify every file
+      130  interrupted
 
     \b
     Examples:

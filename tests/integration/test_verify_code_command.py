@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.main import main
+from tests.e2e.patience import eventually
 from tests.integration.verify_code_service import Service, running_service
 
 ADDS = "def add(a, b):\n    return a + b\n"
@@ -251,6 +254,22 @@ def test_a_run_that_failed_ends_with_3_and_the_other_files_are_verified(service:
     assert result.exit_code == 3
     assert len(service.asked) == 2
     assert "upstream_error: the model is away" in result.stderr
+
+
+def test_an_interrupted_one_does_not_end_as_if_it_had_found_something(service: Service, tmp_path: Path) -> None:
+    service.is_endless = True
+    words = [sys.executable, "-m", "cli.main", "verify-code", str(a_file(tmp_path, "a.py", ADDS))]
+    environment = {**os.environ, "LUCID_URL": service.url, "LUCID_API_KEY": KEY}
+    with subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True) as command:
+        try:
+            eventually(lambda: service.looks, what="a look at the run")
+            command.send_signal(signal.SIGINT)
+            _, said = command.communicate(timeout=30)
+        finally:
+            command.kill()
+    assert command.returncode == 130
+    assert said.endswith("interrupted\n")
+    assert "Traceback" not in said
 
 
 def test_a_run_that_takes_too_long_ends_with_3(service: Service, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ MOST_PATIENCE_S = 120.0
 """A limit that asks for more than this is not waited for."""
 
 _AWAY = frozenset({502, 503, 504})
+"""What stands between here and the service says so; the service itself knows 500 alone, with a Retry-After where that makes sense."""
 _QUOTA = "quota_exceeded"
 
 
@@ -83,7 +84,7 @@ class VerificationClient:
                     return answer
                 fault = _fault_of(answer)
                 is_limited = answer.status_code == httpx.codes.TOO_MANY_REQUESTS and not fault.is_final
-                if not is_limited and answer.status_code not in _AWAY:
+                if not is_limited and not _may_succeed_later(answer):
                     raise fault
                 wait_s = _retry_after(answer) or wait_s
                 tries -= is_limited  # a limit is no failure: it is waited out for as long as there is time
@@ -102,6 +103,12 @@ def _fault_of(answer: httpx.Response) -> ServiceFault:
         code, message = f"{answer.status_code}", "the answer is not one of this service"
     is_final = answer.status_code in (401, 403) or code == _QUOTA
     return ServiceFault(f"{code}: {message}", is_final=is_final)
+
+
+def _may_succeed_later(answer: httpx.Response) -> bool:
+    """Say whether to ask once more: nothing is verified twice, since what is placed has an Idempotency-Key."""
+    is_told_when = answer.status_code == httpx.codes.INTERNAL_SERVER_ERROR and _retry_after(answer) is not None
+    return is_told_when or answer.status_code in _AWAY
 
 
 def _retry_after(answer: httpx.Response) -> float | None:

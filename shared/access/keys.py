@@ -23,7 +23,10 @@ from shared.kernel.ids import Ids
 
 MOST_LISTED = 1000
 MOST_VALID = 20
-"""Keys that a tenant may make for itself; an administrator may make more."""
+"""Keys that a tenant may make for itself; an administrator may make more.
+
+As many may be running out, since rotating adds no lasting key: whoever may not rotate a key that leaked has to stop working.
+"""
 LONGEST_LABEL = 200
 DEFAULT_SCOPES = frozenset({Scope.INFERENCE, Scope.VERIFICATION})
 _RANDOM_BYTES = 28
@@ -98,15 +101,15 @@ class ApiKeys:
     def rotate(self, key_id: str, *, overlap_s: float = 0) -> IssuedKey:
         """Make a key that takes the place of this one, which ends `overlap_s` seconds later.
 
-        Raises `NotFound`, `Conflict` (code `key_revoked`) where it has ended before, or is to end; `too_many_keys` where the two would
-        be one too many for the tenant.
+        Raises `NotFound`, `Conflict` (code `key_revoked`) where it has ended before, or is to end; `too_many_keys` where twenty of the
+        tenant's run out already.
         """
         with self._database.transaction() as tx:
             former = _found(store.lock_key(tx, key_id=key_id))
             if former.revoked_at is not None:
                 raise Conflict("this key was revoked, so none can take its place", code="key_revoked")
             if overlap_s > 0:
-                _require_room(tx, former.tenant)
+                _require_room_to_end(tx, former.tenant)
             self._end(tx, former, after_s=overlap_s)
             return self._issue(
                 tx,
@@ -194,6 +197,13 @@ def _require_room(tx: Tx, tenant: str) -> None:
     store.serialize_tenant(tx, tenant=tenant)
     if store.valid_keys_of(tx, tenant=tenant) >= MOST_VALID:
         raise Conflict(f"{MOST_VALID} valid keys are enough: revoke one first", code="too_many_keys")
+
+
+def _require_room_to_end(tx: Tx, tenant: str) -> None:
+    """Hold the tenant's turn, and raise `Conflict` where twenty valid keys are to end."""
+    store.serialize_tenant(tx, tenant=tenant)
+    if store.ending_keys_of(tx, tenant=tenant) >= MOST_VALID:
+        raise Conflict(f"{MOST_VALID} keys that run out are enough: revoke one first", code="too_many_keys")
 
 
 def _check_digits(stem: str) -> str:

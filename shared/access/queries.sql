@@ -71,6 +71,9 @@ SELECT pg_advisory_xact_lock(hashtextextended('tenants:' || %(tenant)s::text, 0)
 SELECT count(*) AS keys FROM api_keys
  WHERE tenant = %(tenant)s AND revoked_at IS NULL AND (ends_at IS NULL OR ends_at > now());
 
+-- name: ending_keys_of
+SELECT count(*) AS keys FROM api_keys WHERE tenant = %(tenant)s AND revoked_at IS NULL AND ends_at > now();
+
 -- name: take_unit
 -- Compare and set: where no unit is left, neither row changes and nothing comes back.
 WITH taken AS (

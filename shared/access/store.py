@@ -130,6 +130,12 @@ def valid_keys_of(tx: Tx, *, tenant: str) -> int:
     return 0 if row is None else int(row["keys"])
 
 
+def ending_keys_of(tx: Tx, *, tenant: str) -> int:
+    """Return how many keys of the tenant are valid, and are to end."""
+    row = tx.one(SQL["ending_keys_of"], {"tenant": tenant})
+    return 0 if row is None else int(row["keys"])
+
+
 def keys(tx: Tx, *, tenant: str | None, most: int) -> list[ApiKey]:
     """Return the keys of `tenant`, or of all of them, newest first."""
     return [_key(row) for row in tx.all(SQL["keys"], {"tenant": tenant, "most": most})]

@@ -24,8 +24,12 @@ UPDATE idempotency_keys SET status = %(status)s, body = %(body)s
 RETURNING owner_kind, owner_id;
 
 -- name: release
-DELETE FROM idempotency_keys
- WHERE scope = %(scope)s AND key = %(key)s AND created_at = %(claimed_at)s AND status IS NULL AND owner_id IS NULL;
+WITH freed AS (
+    DELETE FROM idempotency_keys
+     WHERE scope = %(scope)s AND key = %(key)s AND created_at = %(claimed_at)s AND status IS NULL AND owner_id IS NULL
+)
+SELECT owner_kind, owner_id FROM idempotency_keys
+ WHERE scope = %(scope)s AND key = %(key)s AND created_at = %(claimed_at)s;
 
 -- name: prune
 DELETE FROM idempotency_keys WHERE created_at <= %(born_before)s;

@@ -66,11 +66,9 @@ class Idempotency:
         request, whatever the status: the thing may be there.
         """
         with self._database.transaction() as tx, failpoint("idempotency.answer"):
-            if answer is not None and is_kept(answer.status):
-                about = store.answer(tx, claim, answer)
-                return about is not None and about == claim.made
-            store.release(tx, claim)
-        return False
+            kept = answer if answer is not None and is_kept(answer.status) else None
+            about = store.release(tx, claim) if kept is None else store.answer(tx, claim, kept)
+        return about is not None and about == claim.made
 
     def prune(self, tx: Tx) -> int:
         """Delete what nobody may ask for any more; return how many."""

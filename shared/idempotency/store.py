@@ -45,9 +45,10 @@ def answer(tx: Tx, held: Claim, given: Answer) -> Owner | None:
     return None if row is None else _owner(row)
 
 
-def release(tx: Tx, held: Claim) -> bool:
-    """Free the key; False where the claim was taken over or something was made under it."""
-    return tx.run(SQL["release"], _held(held)) == 1
+def release(tx: Tx, held: Claim) -> Owner | None:
+    """Free the key; where something was made under it, it stays and that is returned. Nothing happens where the claim was taken over."""
+    row = tx.one(SQL["release"], _held(held))
+    return None if row is None else _owner(row)
 
 
 def prune(tx: Tx, *, born_before: datetime) -> int:

@@ -58,10 +58,10 @@ class CompiledInterpreter:
                 self._kept = self._found_or_made()
             return self._kept
 
-    def forget(self) -> None:
-        """Drop the files: a process could not load them, so the next call makes others."""
+    def forget(self, found: Interpreter) -> None:
+        """Drop these files: a process could not load them, so the next call makes others. Whoever comes second drops no new ones."""
         with self._lock:
-            if self._kept is not None:
+            if self._kept is found:
                 self._kept.module.unlink(missing_ok=True)
                 self._kept.harness.unlink(missing_ok=True)
                 self._kept = None

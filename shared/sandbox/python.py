@@ -66,22 +66,23 @@ class PythonRunner:
     def _continue(self, run: _Run, check: Callable[[], None]) -> None:
         """Start one process and take what it says until it ends."""
         command = [sys.executable, "-s", "-B", "-m", "shared.sandbox.wasi_child", str(os.getpid())]
-        job = run.job(self._interpreter.files())
+        interpreter = self._interpreter.files()
+        job = run.job(interpreter)
         with Child(command, job=job, environment=child_environment()) as child:
             for line in child.lines(deadline=run.end + _GRACE_S, check=check):
                 run.hear(json.loads(line))
             code = child.ended(within_s=_END_S if time.monotonic() < run.end + _GRACE_S else 0.1)
             if not run.is_ready:
-                self._not_started(run, code, child.complaint())
+                self._not_started(run, interpreter, code, child.complaint())
         run.close(code)
 
-    def _not_started(self, run: _Run, code: int | None, complaint: str) -> None:
+    def _not_started(self, run: _Run, interpreter: Interpreter, code: int | None, complaint: str) -> None:
         """Once, make the compiled interpreter anew: this engine or this machine may not take what is there."""
         if code != EXIT_NOT_LOADED or run.has_recompiled:
             last = complaint.splitlines()[-1:] or [f"exit code {code}"]
             raise SandboxUnavailable(f"the Python sandbox does not start: {last[0][:200]}")
         run.has_recompiled = True
-        self._interpreter.forget()
+        self._interpreter.forget(interpreter)
 
 
 class _Run:

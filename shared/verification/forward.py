@@ -279,7 +279,7 @@ def _with_opinions(
         if by_id[claim.id].verdict is Ruling.NOT_APPLICABLE and (claim.basis != Basis.RULE or claim.probe is not None)
     ]
     shown = _shown(submitted)
-    seen = [claim for claim in open_ones if claim.function not in shown.passed_over]
+    seen = {claim.id: claim.description for claim in open_ones if claim.function not in shown.passed_over}
     held = opinions(submitted, shown.text, seen, tools)
     return tuple(
         replace(verdict, opinion=held[verdict.claim_id], evidence_kind=EvidenceKind.OPINION)

@@ -1,4 +1,4 @@
-"""Code from specifications and constraints. What the model's JSON string holds is the code: nothing trims, repairs or reformats it."""
+"""Code from specifications and constraints. The model's lines are the code: nothing trims, repairs or reformats them."""
 
 from __future__ import annotations
 
@@ -81,5 +81,5 @@ def _ask(messages: tuple[str, str], tools: Tools, *, name: str, seed: int, tempe
         seed=seed,
     )
     tools.check()
-    code: str = answer["code"]
-    return code
+    lines: list[str] = answer["lines"]
+    return "".join(f"{line}\n" for line in lines)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from shared.source.outline import outline
+
 _NAME = re.compile(r"[A-Za-z_]\w*\Z", re.ASCII)
 _CALLED = re.compile(r"(?<![\w.])([A-Za-z_]\w*)\(([^()\n]{0,200})\)", re.ASCII)
 _TYPE_CHARS = re.compile(r"[^\w\s\[\]{}()<>|&.,:?'\"=*~-]")
@@ -86,7 +88,9 @@ def interface_of(answer: Mapping[str, Any], *, task: str, language: str) -> Inte
     """
     shape = Shape(answer["kind"])
     methods = tuple(
-        Method(_safe(one["name"], language), _read_parameters(one["parameters"], language), _type(one["returns"]))
+        Method(
+            _safe(one["name"], language), _read_parameters(one["parameters"], language), _type(one["returns"], language)
+        )
         for one in answer["methods"]
     )
     if shape is Shape.CLASS and not methods:
@@ -95,7 +99,7 @@ def interface_of(answer: Mapping[str, Any], *, task: str, language: str) -> Inte
         shape=shape,
         name=_safe(answer["name"], language),
         parameters=_read_parameters(answer["parameters"], language),
-        returns=_type(answer["returns"]),
+        returns=_type(answer["returns"], language),
         methods=methods if shape is Shape.CLASS else (),
     )
     read = _as_stated(read, task, language)
@@ -143,12 +147,18 @@ def _safe(name: str, language: str) -> str:
     return f"{plain}_" if reserved else plain
 
 
-def _type(text: str) -> str:
-    return _TYPE_CHARS.sub("", " ".join(text.split())).strip()
+def _type(text: str, language: str) -> str:
+    """Return the type; none where it is words that the language cannot read, such as `list of str`: no code could declare it."""
+    plain = _TYPE_CHARS.sub("", " ".join(text.split())).strip()
+    declared = {
+        "python": f"def f(x: {plain}) -> {plain}: pass\n",
+        "typescript": f"function f(x: {plain}): {plain} {{}}\n",
+    }.get(language)
+    return "" if declared is not None and outline(declared, language).fault_lines else plain
 
 
 def _read_parameters(answers: list[Mapping[str, str]], language: str) -> tuple[Parameter, ...]:
-    read = [Parameter(_safe(one["name"], language), _type(one["type"])) for one in answers]
+    read = [Parameter(_safe(one["name"], language), _type(one["type"], language)) for one in answers]
     return tuple(one for one in read if one.name not in {"self", "this", "cls"})
 
 

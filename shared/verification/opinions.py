@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from functools import partial
 
 from shared.verification import prompts
-from shared.verification.items import Claim, Submitted
+from shared.verification.items import Submitted
 from shared.verification.tools import Tools
 
 MOST_ASKED = 8
 """In one question. More are asked about in further ones."""
 
 
-def opinions(submitted: Submitted, shown: str, claims: Sequence[Claim], tools: Tools) -> dict[str, str]:
-    """Return the model's opinion of each of the claims, by id; none of those for which its answer cannot be read."""
-    held: dict[str, str] = {}
-    for first in range(0, len(claims), MOST_ASKED):
-        held |= _opinions(submitted, shown, claims[first : first + MOST_ASKED], tools)
+def opinions(about: Submitted, shown: str, statements: Mapping[str, str], tools: Tools) -> dict[str, str]:
+    """Return the model's opinion of each statement, by id; none of those for which its answer cannot be read."""
+    every, held = list(statements.items()), dict[str, str]()
+    for first in range(0, len(every), MOST_ASKED):
+        held |= _opinions(about, shown, dict(every[first : first + MOST_ASKED]), tools)
     return held
 
 
-def _opinions(submitted: Submitted, shown: str, asked: Sequence[Claim], tools: Tools) -> dict[str, str]:
+def _opinions(about: Submitted, shown: str, asked: Mapping[str, str], tools: Tools) -> dict[str, str]:
     tools.check()
-    system, user = prompts.opinions(
-        shown, [claim.description for claim in asked], language=submitted.language, context=submitted.context
-    )
+    system, user = prompts.opinions(shown, list(asked.values()), language=about.language, context=about.context)
     question = partial(
         tools.asker.ask,
         system=system,
@@ -38,6 +36,6 @@ def _opinions(submitted: Submitted, shown: str, asked: Sequence[Claim], tools: T
     if answer is None:
         return {}
     return {
-        claim.id: f"A model's opinion, not checked: {opinion['holds']}. {opinion['reason']}".strip()
-        for claim, opinion in zip(asked, answer["opinions"], strict=True)
+        statement_id: f"A model's opinion, not checked: {opinion['holds']}. {opinion['reason']}".strip()
+        for statement_id, opinion in zip(asked, answer["opinions"], strict=True)
     }

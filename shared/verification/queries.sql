@@ -49,7 +49,7 @@ RETURNING (1000 * extract(epoch FROM ended_at - accepted_at))::bigint AS duratio
 
 -- name: resume
 UPDATE verifications SET state = %(to_state)s, ended_at = NULL, error_code = NULL, error_message = NULL, quota_unit = %(unit)s,
-       round = round + 1, accepted_at = now(), cancel_asked_at = NULL, deadline_at = now() + make_interval(secs => %(deadline_s)s)
+       round = round + 1, model = %(model)s, accepted_at = now(), cancel_asked_at = NULL, deadline_at = now() + make_interval(secs => %(deadline_s)s)
  WHERE id = %(id)s AND state = %(from_state)s AND erased_at IS NULL;
 
 -- name: ask_to_cancel

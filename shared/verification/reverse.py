@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from shared.verification.conformance import SecondProgram, held
 from shared.verification.constraints import constrain
+from shared.verification.excerpts import shown_code
 from shared.verification.generation import generate
-from shared.verification.items import Specification, SpecVerdict, Task
+from shared.verification.items import EvidenceKind, Specification, SpecStatus, SpecVerdict, Submitted, Task
+from shared.verification.opinions import opinions
 from shared.verification.repair import program_beside, repair
-from shared.verification.specifications import specify
+from shared.verification.specifications import runnable, specify
 from shared.verification.tools import Tools
+from shared.verification.units import MOST_SHOWN_CHARS
 
 __all__ = ["constrain", "generate", "repair", "specify", "verify"]
 
@@ -18,4 +22,22 @@ __all__ = ["constrain", "generate", "repair", "specify", "verify"]
 def verify(task: Task, specs: Sequence[Specification], code: str, tools: Tools) -> tuple[SpecVerdict, ...]:
     """Return one verdict for each specification, in their order; without a second program that can be read, none is disputed."""
     second = SecondProgram(task, specs[0].assertion, tools)
-    return held(task, specs, code, tools, lambda: program_beside(second, code, tools))
+    verdicts = held(task, specs, code, tools, lambda: program_beside(second, code, tools))
+    return verdicts if runnable(task.language) else _with_opinions(task, specs, code, verdicts, tools)
+
+
+def _with_opinions(
+    task: Task, specs: Sequence[Specification], code: str, verdicts: Sequence[SpecVerdict], tools: Tools
+) -> tuple[SpecVerdict, ...]:
+    """Return the verdicts, those of which nothing is known with the model's opinion beside them."""
+    unknown = {verdict.spec_id for verdict in verdicts if verdict.status is SpecStatus.UNKNOWN}
+    shown = shown_code(code, task.language, MOST_SHOWN_CHARS)
+    about = Submitted(code, task.language, "\n".join(filter(None, (task.task, task.context))))
+    asked = {spec.id: spec.description for spec in specs if spec.id in unknown}
+    views = opinions(about, shown.text, asked, tools)
+    return tuple(
+        replace(verdict, opinion=views[verdict.spec_id], evidence_kind=EvidenceKind.OPINION)
+        if verdict.spec_id in views
+        else verdict
+        for verdict in verdicts
+    )

@@ -140,6 +140,8 @@ class Verifications:
     def resume(self, request_id: str, *, principal: Principal, claim: KeyClaim | None = None) -> Verification:
         """Have a failed verification go on at the stage that failed, with a new deadline, for another unit of the quota.
 
+        Asked is the model of this moment: the one that it began with may be what it failed over.
+
         The unit counts where the verification's mode says. A `claim` under which it was resumed already resumes nothing. Raises
         `NotFound`, `Forbidden` for a test key at a live run, `Conflict` where it has not failed, has lost its code by age, or is
         not at rest yet; `QuotaExceeded`.
@@ -149,7 +151,7 @@ class Verifications:
         if claim is not None and claim.made is not None:
             return self._read(claim.made.id)
         _require_resumable(found)
-        self._models.of(Mode(found.mode))
+        model = self._models.of(Mode(found.mode)).name
         with self._database.transaction() as tx, failpoint("verification.resume"):
             self._restart(tx, found)
             locked = store.lock(tx, found.id).verification
@@ -157,9 +159,14 @@ class Verifications:
             taken = self._quotas.take(tx, replace(principal, mode=Mode(found.mode)), kind=found.pipeline)
             event = VerificationEvent.RESUMED
             to_state = next_state(VERIFICATION_TRANSITIONS, locked.state, event)
-            deadline_s = self._terms.deadline_s
             store.resume(
-                tx, found.id, from_state=locked.state, to_state=to_state, unit=taken.unit, deadline_s=deadline_s
+                tx,
+                found.id,
+                from_state=locked.state,
+                to_state=to_state,
+                unit=taken.unit,
+                model=model,
+                deadline_s=self._terms.deadline_s,
             )
             told = {"stage": found.stage.value}
             self._events.append(tx, found.owner, event, moved=(locked.state, to_state), body=told)

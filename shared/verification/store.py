@@ -175,11 +175,18 @@ def end(
 
 
 def resume(
-    tx: Tx, row_id: int, *, from_state: VerificationState, to_state: VerificationState, unit: int, deadline_s: float
+    tx: Tx,
+    row_id: int,
+    *,
+    from_state: VerificationState,
+    to_state: VerificationState,
+    unit: int,
+    model: str,
+    deadline_s: float,
 ) -> None:
-    """Queue it again with a unit and a deadline of its own. Raises `TransitionConflict`."""
-    parameters = {"id": row_id, "from_state": from_state, "to_state": to_state, "unit": unit, "deadline_s": deadline_s}
-    if tx.run(SQL["resume"], parameters) != 1:
+    """Queue it again with a unit, a model and a deadline of its own. Raises `TransitionConflict`."""
+    states = {"from_state": from_state, "to_state": to_state}
+    if tx.run(SQL["resume"], {"id": row_id, **states, "unit": unit, "model": model, "deadline_s": deadline_s}) != 1:
         raise TransitionConflict(f"the verification is no longer {from_state}")
 
 

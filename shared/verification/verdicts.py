@@ -66,6 +66,7 @@ def _run(code: str, language: Language, claims: Sequence[Claim], tools: Tools) -
         index
         for index, pair in enumerate(zip(first, second, strict=True))
         if (pair[0].outcome in _LATE) != (pair[1].outcome in _LATE)
+        or {run.outcome for run in pair} == {Outcome.TIMED_OUT}  # both beside each other: it may have been the machine
     ]
     once_more = _observed(code, language, [probes[index] for index in slow], tools, limits=_ONCE_MORE)
     third = dict(zip(slow, once_more, strict=True))
@@ -89,7 +90,7 @@ def _two_of_three(
     first: Observation, second: Observation, third: Observation | None
 ) -> tuple[Observation, Observation]:
     """Return the runs that count: one that a busy machine left too little time gives way to a third that had enough."""
-    if third is None:
+    if third is None or (first.outcome is second.outcome and third.outcome is Outcome.NOT_TRIED):
         return first, second
     kept = second if first.outcome in _LATE else first
     slow = first if kept is second else second

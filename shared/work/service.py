@@ -120,10 +120,11 @@ class Work:
         with self._database.transaction() as tx, failpoint("step.claim"):
             claim = store.claim(tx, ref, lease_s=self._limits.lease_s)
             if claim is not None:
-                begin(tx)
+                with correlated(claim.cid):  # the message may be another request's
+                    begin(tx)
         if claim is None:
             return Outcome.NOT_MINE
-        with self._leases.keeping(claim), correlated(claim.cid):  # the message may be another request's
+        with self._leases.keeping(claim), correlated(claim.cid):
             if give_up is not None and claim.attempts > self._limits.max_attempts:
                 return self._end(claim, StepState.QUARANTINED, give_up, POISONED)
             return self._try(claim, effect, finish=finish, give_up=give_up)

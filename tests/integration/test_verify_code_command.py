@@ -229,10 +229,14 @@ def test_a_directory_stands_for_its_sources_without_what_git_ignores(service: Se
 
 
 def test_a_limit_is_waited_out_under_one_idempotency_key(service: Service, tmp_path: Path) -> None:
-    service.refusals = [(429, {"Retry-After": "1"}, "rate_limited"), (503, {"Retry-After": "0"}, "unavailable")]
+    service.refusals = [
+        (429, {"Retry-After": "1"}, "rate_limited"),
+        (500, {"Retry-After": "0"}, "internal_error"),
+        (503, {"Retry-After": "0"}, "unavailable"),
+    ]
     assert run(service, a_file(tmp_path, "a.py", ADDS)).exit_code == 0
     assert len({headers["Idempotency-Key"] for _, headers in service.asked}) == 1
-    assert len(service.asked) == 3
+    assert len(service.asked) == 4
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,8 @@
-"""From a request for a pipeline to its answer: made, then waited for, or left to itself. Both pipelines answer through here."""
+"""From a request for a pipeline to its answer: made, then waited for, or left to itself. Both pipelines answer through here.
+
+A caller for whom the wait grows too long gets 202 with the address of the run, asked for or not: the contract has a 500 repeated, and
+without an Idempotency-Key that would be another run, and another verification.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ from shared.verification.model import Verification, VerificationView
 from web import events, problems
 from web.context import container
 from web.events import Connection
+from web.idempotency import keep_no_answer
 from web.pipelines.addresses import BASE
 from web.pipelines.views import failure_of, result_shown, run_shown
 from web.prefer import APPLIED, prefers_async
@@ -60,10 +65,11 @@ def _surely(run: Verification, answer: Callable[[], Response]) -> Response:
 
 
 def placed(view: VerificationView) -> Response:
-    """Return 202: the run as it stands, and where to look at it."""
+    """Return 202: the run as it stands, and where to look at it. A repetition under its key is told how it stands then."""
+    keep_no_answer()
     response = jsonify(run_shown(view, is_whole=True))
     response.status_code = 202
-    response.headers.update({**headers_of(view.verification), **APPLIED})
+    response.headers.update({**headers_of(view.verification), **(APPLIED if prefers_async() else {})})
     return response
 
 
@@ -86,11 +92,13 @@ def _awaited(run: Verification, shape: Shape) -> Response:
     while True:
         left_s = until - clock.monotonic()
         if container().verifications.await_end(run, wait_s=max(0.0, min(left_s, LOOK_EVERY_S))):
-            return _ended(container().verifications.get(run.request_id, tenant=run.tenant), shape)
+            view = container().verifications.get(run.request_id, tenant=run.tenant)
+            if view.verification.has_ended:
+                return _ended(view, shape)
         if connection.is_gone():  # the run goes on, and can be looked at
             return Response(status=events.GONE)
         if left_s <= 0:
-            return _still_running(run)
+            return placed(container().verifications.get(run.request_id, tenant=run.tenant))
 
 
 def _ended(view: VerificationView, shape: Shape) -> Response:
@@ -103,6 +111,7 @@ def _ended(view: VerificationView, shape: Shape) -> Response:
 
 
 def _still_running(run: Verification) -> Response:
+    """Return what can be said of a run while the database is away."""
     message = "the run goes on; look at it at Location, or repeat the request with the same Idempotency-Key"
     problem = Problem(500, STILL_RUNNING, message, retry_after_s=RETRY_AFTER_S, headers=headers_of(run))
     return problems.response_to(problem, members={"request_id": run.request_id})

@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Response, current_app, jsonify, request
 
-from shared.verification.model import Verification, VerificationState
+from shared.verification.model import Verification, VerificationState, VerificationView
 from shared.verification.service import Verifications
 from web import events
 from web.auth import principal
@@ -97,20 +97,24 @@ def resume_run(run_id: str) -> Response:
 
 
 def _pieces(verifications: Verifications, run: Verification, *, after: int, encode: Encoder) -> Generator[bytes | None]:
-    with closing(verifications.moves(run, after=after, idle_s=LOOK_EVERY_S)) as moves:
-        for progress in moves:
-            yield (
-                None
-                if progress is None
-                else events.named(progress.name, progress.seq, encode(progress_shown(run, progress)))
-            )
-    yield _end(verifications, run, encode)
+    """Yield the moves up to the end. One that failed may be taken up again in between: then its moves go on."""
+    while True:
+        with closing(verifications.moves(run, after=after, idle_s=LOOK_EVERY_S)) as moves:
+            for progress in moves:
+                if progress is None:
+                    yield None
+                    continue
+                after = progress.seq
+                yield events.named(progress.name, progress.seq, encode(progress_shown(run, progress)))
+        view = verifications.get(run.request_id, tenant=run.tenant)
+        if view.verification.has_ended:
+            yield _end(view, encode)
+            return
 
 
-def _end(verifications: Verifications, run: Verification, encode: Encoder) -> bytes:
-    view = verifications.get(run.request_id, tenant=run.tenant)
+def _end(view: VerificationView, encode: Encoder) -> bytes:
     if view.verification.state is VerificationState.COMPLETE:
         return events.DONE
     problem = failure_of(view)
-    told = {"error": {"code": problem.code, "message": problem.message}, "request_id": run.request_id}
+    told = {"error": {"code": problem.code, "message": problem.message}, "request_id": view.verification.request_id}
     return f"data: {encode(told)}\n\n".encode()

@@ -8,6 +8,7 @@ from shared.kernel.errors import Conflict
 from shared.verification.model import Pipeline, VerificationState, VerificationView
 from shared.verification.sarif import sarif_log
 from web.gateway.health import running_version
+from web.pipelines.views import ERASED, ERASED_MESSAGE
 
 SARIF = "application/sarif+json"
 
@@ -17,7 +18,9 @@ def as_sarif(view: VerificationView) -> Response:
     run = view.verification
     if run.pipeline is not Pipeline.FORWARD:
         raise Conflict("only runs of the forward pipeline have findings", code="no_findings")
-    if run.state is not VerificationState.COMPLETE or view.submitted is None or view.forward is None:
+    if run.state is not VerificationState.COMPLETE:
         raise Conflict(f"this run has no findings to show: it is {run.state}", code="not_complete")
+    if view.submitted is None or view.forward is None:
+        raise Conflict(ERASED_MESSAGE, code=ERASED)
     log = sarif_log(view, version=running_version())
     return Response(current_app.json.dumps(log) + "\n", mimetype=SARIF)

@@ -37,6 +37,8 @@ Shown = dict[str, Any]
 
 CANCELLED = "cancelled"
 CANCELLED_MESSAGE = "the run was cancelled"
+ERASED = "erased"
+ERASED_MESSAGE = "what came of this run was deleted by age"
 COME_BACK_S = 5
 """When asking anew, or resuming, makes sense after a failure."""
 _MICROUSD = Decimal(1_000_000)
@@ -121,7 +123,7 @@ def failure_of(view: VerificationView) -> Problem:
     if run.state is VerificationState.CANCELLED:
         return Problem(HTTPStatus.CONFLICT, CANCELLED, CANCELLED_MESSAGE)
     if run.is_erased:
-        return Problem(HTTPStatus.CONFLICT, "erased", "what came of this run was deleted by age")
+        return Problem(HTTPStatus.CONFLICT, ERASED, ERASED_MESSAGE)
     code = str(run.fault_code or INTERNAL[0])
     message = run.fault_message or INTERNAL[1]
     return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, code, message, retry_after_s=COME_BACK_S)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
 from shared.sandbox.model import Probe
 from shared.sandbox.service import Sandboxes
 from shared.verification import reverse
-from shared.verification.claims import untestable
 from shared.verification.forward import extract, remediate, verify
-from shared.verification.items import Category, Claim, Ruling, Severity, Specification, SpecStatus, Submitted, Task
+from shared.verification.items import Category, Ruling, Severity, Specification, SpecStatus, Submitted, Task
 from shared.verification.opinions import MOST_ASKED, opinions
 from shared.verification.tools import FaultCode, StageFailed, Tools
 from shared.work.model import RetryLater
@@ -84,16 +82,12 @@ def test_one_correction_that_cannot_be_read_leaves_the_others(tools_for: Callabl
 
 
 def test_opinions_are_asked_of_all_and_missed_where_they_cannot_be_read(tools_for: Callable[..., Tools]) -> None:
-    claims = [_named(number) for number in range(2 * MOST_ASKED + 1)]
+    statements = {f"CLAIM-{number}": f"claim {number}" for number in range(2 * MOST_ASKED + 1)}
     every = [{"opinions": [{"holds": "yes", "reason": "it does"}] * count} for count in (MOST_ASKED, 1)]
     asker = Script(opinions=[every[0], unreadable(), every[1]])
-    held = opinions(Submitted("x", "cobol"), "x", claims, tools_for(asker))
-    assert list(held) == [claim.id for claim in (*claims[:MOST_ASKED], claims[-1])]
+    held = opinions(Submitted("x", "cobol"), "x", statements, tools_for(asker))
+    assert list(held) == [f"CLAIM-{number}" for number in (*range(MOST_ASKED), 2 * MOST_ASKED)]
     assert asker.names == ["opinions"] * 3
-
-
-def _named(number: int) -> Claim:
-    return replace(untestable(f"claim {number}"), id=f"CLAIM-{number}")
 
 
 @pytest.mark.parametrize("error", [_OVER, RetryLater("busy", delay_s=1.0)])
@@ -101,7 +95,7 @@ def test_what_ends_a_stage_is_no_missing_answer(tools_for: Callable[..., Tools],
     answer = unreadable() if error is _OVER else error
     tools = tools_for(Script(opinions=[answer]), _raising(error) if error is _OVER else lambda: None)
     with pytest.raises(type(error)) as raised:
-        opinions(Submitted("x", "cobol"), "x", [untestable("it works")], tools)
+        opinions(Submitted("x", "cobol"), "x", {"CLAIM-001": "it works"}, tools)
     assert raised.value is error
 
 
@@ -120,10 +114,15 @@ def test_code_is_mended_without_a_second_program_and_kept_without_a_repair(tools
     tools = tools_for(Script(second_code=[unreadable()]))
     verdicts = reverse.verify(_TASK, _SPECS, _WRONG, tools)
     mended = reverse.repair(
-        _TASK, _SPECS, (), _WRONG, verdicts, tools_for(Script(second_code=[unreadable()], repair=[{"code": _RIGHT}]))
+        _TASK,
+        _SPECS,
+        (),
+        _WRONG,
+        verdicts,
+        tools_for(Script(second_code=[unreadable()], repair=[{"lines": _RIGHT.splitlines()}])),
     )
     assert [(attempt.code, attempt.chosen) for attempt in mended] == [(_WRONG, False), (_RIGHT, True)]
-    asker = Script(second_code=[{"code": "def add(a, b):\n    return a * b\n"}], repair=[unreadable()])
+    asker = Script(second_code=[{"lines": ["def add(a, b):", "    return a * b"]}], repair=[unreadable()])
     kept = reverse.repair(_TASK, _SPECS, (), _WRONG, verdicts, tools_for(asker))
     assert [(attempt.number, attempt.chosen) for attempt in kept] == [(1, True), (2, False)]
     assert asker.names == ["second_code", "repair"]

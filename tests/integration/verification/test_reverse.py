@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from shared.llm.schema import parse_answer
 from shared.sandbox.model import Probe
 from shared.sandbox.service import Sandboxes
 from shared.verification import reverse
-from shared.verification.items import Attempt, Category, Severity, Specification, SpecStatus, Task
+from shared.verification.items import Attempt, Category, EvidenceKind, Severity, Specification, SpecStatus, Task
 from shared.verification.specifications import STATED
 from shared.verification.tools import Tools
 from tests.integration.sandbox.conftest import sandbox_cache, sandboxes  # noqa: F401 - fixtures are found by their names
@@ -27,15 +28,16 @@ _OTHER = "def add(a, b):\n    return a * b + 100\n"
 
 
 class CodeAsker:
-    """Gives the programs it is told to, by the schema's name, in their order."""
+    """Gives the programs it is told to, or whole answers, by the schema's name, in their order."""
 
-    def __init__(self, **programs: list[str]) -> None:
-        self._programs = {f"verification_{name}": list(codes) for name, codes in programs.items()}
+    def __init__(self, **answers: list[Any]) -> None:
+        self._answers = {f"verification_{name}": list(given) for name, given in answers.items()}
         self.asked: list[tuple[str, str]] = []
 
     def ask(self, *, user: str, name: str, **_: Any) -> dict[str, Any]:
         self.asked.append((name, user))
-        return {"code": self._programs[name].pop(0)}
+        given = self._answers[name].pop(0)
+        return {"lines": given.splitlines()} if isinstance(given, str) else given
 
     @property
     def names(self) -> list[str]:
@@ -179,6 +181,23 @@ def test_code_without_the_interface_satisfies_nothing(tools_for: Callable[[Any],
         _TASK, _SPECS, "def plus(a, b):\n    return a + b\n", tools_for(CodeAsker(second_code=[_RIGHT]))
     )
     assert [verdict.status for verdict in verdicts] == [SpecStatus.UNSATISFIED] * 3
+
+
+def test_of_a_language_that_cannot_be_run_nothing_counts_as_satisfied_but_what_parsing_shows(
+    tools_for: Callable[[Any], Tools],
+) -> None:
+    specs = (
+        replace(_SPECS[0], description="The code defines the function Add", probe=None),
+        *(replace(spec, probe=None) for spec in _SPECS[1:]),
+    )
+    others = len(specs) - 1
+    asker = CodeAsker(opinions=[{"opinions": [{"holds": "no", "reason": "it subtracts"}] * others}])
+    code = "package a\n\nfunc Add(a int, b int) int { return a - b }\n"
+    verdicts = reverse.verify(Task("Write Add(a, b): the sum of two numbers", "go"), specs, code, tools_for(asker))
+    assert [verdict.status for verdict in verdicts] == [SpecStatus.SATISFIED, *[SpecStatus.UNKNOWN] * others]
+    assert [verdict.evidence_kind for verdict in verdicts] == [EvidenceKind.STATIC, *[EvidenceKind.OPINION] * others]
+    assert {verdict.opinion for verdict in verdicts[1:]} == {"A model's opinion, not checked: no. it subtracts"}
+    assert asker.names == ["opinions"]
 
 
 def test_values_that_are_none_are_dropped_and_text_is_given_its_quotes(tools_for: Callable[[Any], Tools]) -> None:

@@ -108,9 +108,24 @@ def test_a_reserved_word_becomes_a_name(language: str, word: str) -> None:
 
 def test_self_is_no_parameter_and_types_cannot_break_out_of_the_line() -> None:
     answer = _function("f", "self", "a", returns="int\nimport os; `x`")
-    read = interface_of(answer, task="x", language="python")
+    read = interface_of(answer, task="x", language="java")
     assert read is not None
-    assert read.text("python") == "def f(a: number) -> int import os x"
+    assert read.text("java") == "f(a: number): int import os x"
+
+
+@pytest.mark.parametrize(
+    ("language", "returns", "declared"),
+    [
+        ("python", "list of str", "def f(a: number)"),
+        ("python", "list[str] | None", "def f(a: number) -> list[str] | None"),
+        ("typescript", "list of numbers", "function f(a: number)"),
+        ("typescript", "Array<[string, number]> | null", "function f(a: number): Array<[string, number]> | null"),
+    ],
+)
+def test_a_type_that_the_language_cannot_read_is_left_out(language: str, returns: str, declared: str) -> None:
+    read = interface_of(_function("f", "a", returns=returns), task="x", language=language)
+    assert read is not None
+    assert read.text(language) == declared
 
 
 @pytest.mark.parametrize("text", ["", "it's", 'a "quote"', "back\\slash", "näh €", "two\nlines"])

@@ -147,24 +147,33 @@ def test_constraints_of_the_domain_come_first_and_duplicates_are_dropped() -> No
     assert [one.description for one in found[2:]] == [drawn[0][1], drawn[2][1]]
 
 
+def _lines(code: str) -> dict[str, Any]:
+    return {"lines": code.removesuffix("\n").split("\n")}
+
+
 @pytest.mark.parametrize("bad", ["  \n", "func add(a int, b int) int {", "def add(a, b):"])
 def test_code_that_is_empty_or_does_not_parse_is_asked_for_once_more_and_then_fails(bad: str) -> None:
     good = "package main\n\nfunc add(a int, b int) int { return a + b }\n\n  \n"
     asker = ScriptedAsker(
-        interface=[_INTERFACE], specifications=[_round(0), _round(10)], code=[{"code": bad}, {"code": good}]
+        interface=[_INTERFACE], specifications=[_round(0), _round(10)], code=[_lines(bad), _lines(good)]
     )
     specs = reverse.specify(_GO, _tools(asker))
     assert reverse.generate(_GO, specs, (), _tools(asker)) == good
     with pytest.raises(StageFailed):
-        reverse.generate(_GO, specs, (), _tools(ScriptedAsker(code=[{"code": bad}, {"code": bad}])))
+        reverse.generate(_GO, specs, (), _tools(ScriptedAsker(code=[_lines(bad), _lines(bad)])))
+
+
+def _opinions(user: str) -> dict[str, Any]:
+    asked = user.partition("Statements:\n")[2].count("\n") + 1
+    return {"opinions": [{"holds": "yes", "reason": "it adds"}] * asked}
 
 
 def test_code_that_cannot_be_run_is_looked_at_and_never_called_satisfied_by_that() -> None:
-    asker = ScriptedAsker(interface=[_INTERFACE], specifications=[_round(0), _round(10)])
+    asker = ScriptedAsker(interface=[_INTERFACE], specifications=[_round(0), _round(10)], opinions=_opinions)
     specs = reverse.specify(_GO, _tools(asker))
     verdicts = verify(_GO, specs, "package main\n\nfunc add(a int, b int) int { return a + b }\n", _tools(asker))
     assert [verdict.status for verdict in verdicts] == [SpecStatus.SATISFIED, *[SpecStatus.UNKNOWN] * 20]
-    assert {verdict.evidence_kind for verdict in verdicts} == {EvidenceKind.STATIC}
+    assert [verdict.evidence_kind for verdict in verdicts] == [EvidenceKind.STATIC, *[EvidenceKind.OPINION] * 20]
     assert verify(_GO, specs, "package main\n", _tools(asker))[0].status is SpecStatus.UNSATISFIED
 
 

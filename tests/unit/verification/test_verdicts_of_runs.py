@@ -63,7 +63,9 @@ def _verdict(sandbox: _Scripted, claim: Claim | None = None) -> Verdict:
     [
         ((_RIGHT, _RIGHT), Ruling.PASS),
         ((_WRONG, _WRONG), Ruling.FAIL),
-        ((_SLOW, _SLOW), Ruling.FAIL),
+        ((_SLOW, _SLOW, _SLOW), Ruling.FAIL),
+        ((_SLOW, _SLOW, _UNTRIED), Ruling.FAIL),
+        ((_SLOW, _SLOW, _RIGHT), Ruling.PARTIAL),
         ((_UNTRIED, _UNTRIED), Ruling.NOT_APPLICABLE),
         ((_SLOW, _UNTRIED), Ruling.NOT_APPLICABLE),
         ((_UNTRIED, _RIGHT, _RIGHT), Ruling.PASS),

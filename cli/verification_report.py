@@ -32,7 +32,10 @@ class Outcome:
 
 
 def as_text(outcomes: Sequence[Outcome]) -> str:
-    """Return a line a file and a line a finding, `path:line: VERDICT …`, as compilers write them."""
+    """Return a line a file and a line a finding, `path:line: VERDICT …`, as compilers write them.
+
+    What was not looked at is told as well: a file with nothing found is not a file that was read whole.
+    """
     lines = [line for outcome in outcomes for line in _lines_of(outcome)]
     return "\n".join(plain(line) for line in lines)
 
@@ -90,8 +93,11 @@ def _lines_of(outcome: Outcome) -> Iterator[str]:
     for fix in outcome.result["remediation"]["items"]:
         fixes.setdefault(fix["claimId"], []).append(fix)
     for verdict in outcome.result["verification"]["items"]:
+        claim = claims.get(verdict["claimId"], {})
         if verdict["verdict"] in VERDICTS.values():
-            yield from _finding(outcome.path, verdict, claims.get(verdict["claimId"], {}), fixes)
+            yield from _finding(outcome.path, verdict, claim, fixes)
+        elif verdict["verdict"] == "N/A" and claim.get("basis") == "rule":
+            yield f"{outcome.path}: N/A: {claim.get('description', '')}"
 
 
 def _finding(

@@ -159,7 +159,7 @@ def test_an_idempotency_key_is_of_the_address_however_it_is_spelled(caller: Call
     key = {"Idempotency-Key": f"spelled-{random.random()}"}
     first = caller.forward(headers=key)
     again = caller.call("POST", "/API/v1/Forward/", json={"code": SUBTRACTING}, headers={**ASYNC, **key})
-    assert again.get_json() == first.get_json()
+    assert again.get_json()["request_id"] == first.get_json()["request_id"]
     assert again.headers["Idempotent-Replayed"] == "true"
     assert again.headers["Location"] == first.headers["Location"]
     assert refusal(caller.forward("other", headers=key))[0] == 422
@@ -304,6 +304,19 @@ def test_a_run_that_has_not_failed_cannot_be_resumed_and_one_without_findings_sh
     assert refusal(caller.call("POST", f"{BASE}/runs/{run_id}/resume"))[0] == 409
     task = caller.call("POST", REVERSE, json={"task": "add two numbers"}, headers=ASYNC).get_json()["request_id"]
     assert refusal(caller.call("GET", f"{BASE}/runs/{task}/sarif"))[:2] == (409, "no_findings")
+
+
+def test_findings_that_were_deleted_by_age_are_told_as_that(caller: Caller, container: Container) -> None:
+    answer = caller.call("POST", FORWARD, json={"code": SUBTRACTING})
+    assert answer.status_code == 200, answer.get_data(as_text=True)
+    run_id = answer.get_json()["request_id"]
+    with container.database.transaction() as tx:
+        erased = (
+            "UPDATE verifications SET erased_at = now(), subject = NULL, context = NULL, request_salt = NULL, input_salt = NULL"
+            " WHERE request_id = %(id)s"
+        )
+        assert tx.run(erased, {"id": run_id}) == 1
+    assert refusal(caller.call("GET", f"{BASE}/runs/{run_id}/sarif"))[:2] == (409, "erased")
 
 
 def test_the_id_of_an_event_is_a_whole_number(caller: Caller) -> None:

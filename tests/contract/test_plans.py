@@ -171,6 +171,13 @@ def test_with_a_key_another_of_the_same_tenant_is_made(client: FlaskClient) -> N
     assert refusal(bad)[:2] == (401, "unauthorized")
 
 
+def test_no_key_is_handed_out_that_no_model_would_answer_to(opened: Opened) -> None:
+    client = opened(sim_openai_base_url="")
+    answer = client.post(KEYS, json={**ASKED, "mode": "test"}, environ_overrides=stranger())
+    assert refusal(answer)[:2] == (409, "no_test_mode")
+    assert client.post(KEYS, json=ASKED, environ_overrides=stranger()).status_code == 201
+
+
 def test_a_tenant_has_twenty_valid_keys_at_most(opened: Opened) -> None:
     client, where = opened(signups_per_address_hour=1000), stranger()
     first = signed_up(client, where=where)

@@ -230,6 +230,26 @@ def test_what_the_model_gets_wrong_is_500_with_nothing_of_its_own_given_back_and
     assert customer.used() == 1
 
 
+def test_a_repetition_under_its_key_has_a_failed_run_go_on_though_nobody_waited_for_it(
+    customer: Customer, healed: ModelHand
+) -> None:
+    name = f"add_{uuid.uuid4().hex}"
+    code = f"def {name}(a, b):\n    return a - b\n"
+    headers = {"Idempotency-Key": f"again-{uuid.uuid4().hex}", "Prefer": "respond-async"}
+    healed.fault("status:400", match=name, times=None)
+    run_id = customer.forward(code, language="python", headers=headers).json()["request_id"]
+    assert customer.ended(run_id)["state"] == "failed"
+    assert customer.used() == 0
+    healed.heal()
+    again = customer.forward(code, language="python", headers=headers)
+    assert (again.status_code, again.json()["request_id"], again.json()["state"]) == (202, run_id, "queued")
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert customer.ended(run_id)["state"] == "complete"
+    waited = customer.forward(code, language="python", headers={"Idempotency-Key": headers["Idempotency-Key"]})
+    assert (waited.status_code, waited.json()["request_id"]) == (200, run_id)
+    assert customer.used() == 1
+
+
 @contextmanager
 def impatient(stack: Stack) -> Iterator[FlaskClient]:
     """An application of the stack that waits for a run no longer than a moment."""
@@ -249,11 +269,11 @@ def test_a_run_that_takes_longer_than_a_call_may_goes_on_at_its_address(customer
     with impatient(customer.stack) as client:
         answers = [client.post(FORWARD, json=body, headers=headers) for _ in range(2)]
     told = answers[0].get_json()
-    assert [answer.status_code for answer in answers] == [500, 500]
-    assert told["error"]["code"] == "still_running"
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert told["state"] == "queued"
     assert answers[1].get_json()["request_id"] == told["request_id"]
     assert answers[0].headers["Location"] == f"{RUNS}/{told['request_id']}"
-    assert int(answers[0].headers["Retry-After"]) > 0
+    assert "Preference-Applied" not in answers[0].headers
     worker.start()
     answer = customer.forward(**body, headers={"Idempotency-Key": headers["Idempotency-Key"]})  # type: ignore[arg-type]
     assert (answer.status_code, answer.json()["request_id"]) == (200, told["request_id"]), answer.text

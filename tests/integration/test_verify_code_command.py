@@ -80,6 +80,12 @@ def test_a_finding_is_told_as_compilers_do_and_steers_no_terminal(service: Servi
     ]
 
 
+def test_what_nobody_looked_at_is_told(service: Service, tmp_path: Path) -> None:
+    path = a_file(tmp_path, "a.py", "def endless():\n    ...\n")
+    result = run(service, path)
+    assert (result.exit_code, result.stdout.splitlines()[1:]) == (0, [f"{path}: N/A: Not looked at: endless."])
+
+
 def test_json_holds_every_answer_and_their_sums(service: Service, tmp_path: Path) -> None:
     output = tmp_path / "report.json"
     files = [a_file(tmp_path, "a.py", ADDS), a_file(tmp_path, "b.ts", "let x = 1 - 1")]

@@ -64,11 +64,17 @@ def a_result(code: str, request_id: str) -> dict[str, Any]:
         "description": "add \x1b[2J adds",
         "assertion": "add(1, 2) should return 3",
     }
+    claims, verdicts = [claim], [found]
+    if "endless" in code:
+        unread = {"id": "CLAIM-002", "basis": "rule", "description": "Not looked at: endless."}
+        claims.append(unread)
+        verdicts.append({"claimId": "CLAIM-002", "verdict": "N/A", "reasoning": unread["description"]})
+    figures = {"not_applicable": len(verdicts) - 1, "total": len(verdicts)}
     return {
         "request_id": request_id,
         "code": code,
-        "claims": {"count": 1, "items": [claim]},
-        "verification": {**{k: int(v) for k, v in counts.items()}, "not_applicable": 0, "total": 1, "items": [found]},
+        "claims": {"count": len(claims), "items": claims},
+        "verification": {**{k: int(v) for k, v in counts.items()}, **figures, "items": verdicts},
         "remediation": {"count": len(fixes), "items": fixes},
     }
 

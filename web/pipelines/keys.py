@@ -8,7 +8,8 @@ from flask import g, request
 
 from shared.access.model import ApiKey, IssuedKey, Mode, Principal, Tier
 from shared.access.plans import better
-from shared.kernel.errors import Forbidden, NotFound
+from shared.kernel.errors import Conflict, Forbidden, NotFound
+from shared.verification.upstreams import NO_SIMULATION
 from web import limits
 from web.auth import ADMIN_HEADER, BEARER, REFUSALS, counted_address, principal
 from web.context import container, request_id
@@ -51,12 +52,14 @@ def create_key(body: dict[str, Any]) -> tuple[dict[str, Any], int]:
     """Make an API key of the free tier for the pipelines
 
     Its text is in this answer and nowhere else. Without a key it is a new tenant's; with one, another of the same tenant. Limited by
-    address. Other tiers are bought: `POST /api/v1/plans/{tier}/invoice`.
+    address. Other tiers are bought: `POST /api/v1/plans/{tier}/invoice`. 409 `no_test_mode` where the service runs no simulated model.
     """
     holder: Principal | None = g.principal
     mode = Mode(body["mode"])
     if body["tier"] != Tier.FREE:
         raise Forbidden("only free keys can be made here; POST /api/v1/plans/{tier}/invoice buys a plan")
+    if mode not in container().verification_models:
+        raise Conflict(NO_SIMULATION, code="no_test_mode")
     if holder is not None:
         _require_reach(holder, mode)
     limits.count_call(counted_address(), _sign_ups())

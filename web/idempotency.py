@@ -23,6 +23,7 @@ from flask import Response, current_app, g, request
 
 from shared.agent.refunds import WRONG_AMOUNT
 from shared.idempotency.model import Answer, Claim, KeyRef
+from shared.idempotency.service import is_kept
 from shared.kernel.derive import derive
 from shared.kernel.errors import Unavailable
 from web import problems
@@ -93,7 +94,8 @@ def _answer_once(claim: Claim, call: Callable[[], Any]) -> Response:
     kept = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
     answer = Answer(response.status_code, {**_without_token(response), "headers": kept})
     try:
-        if edge().idempotency.finish(claim, None if g.get("keep_no_answer") else answer):
+        is_about_before = edge().idempotency.finish(claim, None if g.get("keep_no_answer") else answer)
+        if is_about_before and is_kept(response.status_code):
             response.headers[REPLAYED] = "true"
     except Unavailable as error:  # the work is done and its answer is true, whether or not we can repeat it
         log.warning("answer_not_kept", error=type(error).__name__)

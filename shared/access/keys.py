@@ -195,15 +195,20 @@ class ApiKeys:
 def _require_room(tx: Tx, tenant: str) -> None:
     """Hold the tenant's turn, and raise `Conflict` where it has twenty valid keys."""
     store.serialize_tenant(tx, tenant=tenant)
-    if store.valid_keys_of(tx, tenant=tenant) >= MOST_VALID:
-        raise Conflict(f"{MOST_VALID} valid keys are enough: revoke one first", code="too_many_keys")
+    valid, _ending = store.valid_keys_of(tx, tenant=tenant)
+    _require_fewer(valid, what="valid keys")
 
 
 def _require_room_to_end(tx: Tx, tenant: str) -> None:
     """Hold the tenant's turn, and raise `Conflict` where twenty valid keys are to end."""
     store.serialize_tenant(tx, tenant=tenant)
-    if store.ending_keys_of(tx, tenant=tenant) >= MOST_VALID:
-        raise Conflict(f"{MOST_VALID} keys that run out are enough: revoke one first", code="too_many_keys")
+    _valid, ending = store.valid_keys_of(tx, tenant=tenant)
+    _require_fewer(ending, what="keys that run out")
+
+
+def _require_fewer(keys: int, *, what: str) -> None:
+    if keys >= MOST_VALID:
+        raise Conflict(f"{MOST_VALID} {what} are enough: revoke one first", code="too_many_keys")
 
 
 def _check_digits(stem: str) -> str:

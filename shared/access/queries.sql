@@ -68,11 +68,8 @@ SELECT api_keys.*, former.key_id AS rotated_from_id
 SELECT pg_advisory_xact_lock(hashtextextended('tenants:' || %(tenant)s::text, 0));
 
 -- name: valid_keys_of
-SELECT count(*) AS keys FROM api_keys
+SELECT count(*) AS valid, count(ends_at) AS ending FROM api_keys
  WHERE tenant = %(tenant)s AND revoked_at IS NULL AND (ends_at IS NULL OR ends_at > now());
-
--- name: ending_keys_of
-SELECT count(*) AS keys FROM api_keys WHERE tenant = %(tenant)s AND revoked_at IS NULL AND ends_at > now();
 
 -- name: take_unit
 -- Compare and set: where no unit is left, neither row changes and nothing comes back.

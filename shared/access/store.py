@@ -124,16 +124,10 @@ def serialize_tenant(tx: Tx, *, tenant: str) -> None:
     tx.all(SQL["serialize_tenant"], {"tenant": tenant})
 
 
-def valid_keys_of(tx: Tx, *, tenant: str) -> int:
-    """Return how many keys of the tenant are valid."""
+def valid_keys_of(tx: Tx, *, tenant: str) -> tuple[int, int]:
+    """Return how many keys of the tenant are valid, and how many of those are to end."""
     row = tx.one(SQL["valid_keys_of"], {"tenant": tenant})
-    return 0 if row is None else int(row["keys"])
-
-
-def ending_keys_of(tx: Tx, *, tenant: str) -> int:
-    """Return how many keys of the tenant are valid, and are to end."""
-    row = tx.one(SQL["ending_keys_of"], {"tenant": tenant})
-    return 0 if row is None else int(row["keys"])
+    return (0, 0) if row is None else (int(row["valid"]), int(row["ending"]))
 
 
 def keys(tx: Tx, *, tenant: str | None, most: int) -> list[ApiKey]:

@@ -43,14 +43,19 @@ class SecondProgram:
         self._tools = tools
         self._written: list[str] = []
 
-    def beside(self, code: str) -> str:
-        """Return a program, one that is not `code` word by word if the model wrote any."""
+    def beside(self, *known: str) -> str:
+        """Return a program, one that is none of `known` word by word if the model wrote any."""
         for number in range(MOST_SECOND_PROGRAMS):
             if number == len(self._written):
                 self._written.append(second_code(self._task, self._signature, self._tools, number=number))
-            if self._written[number].split() != code.split():
+            if is_new(self._written[number], known):
                 return self._written[number]
         return self._written[-1]
+
+
+def is_new(program: str, known: Sequence[str]) -> bool:
+    """Say whether a program is none of `known`, word by word."""
+    return all(program.split() != one.split() for one in known)
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
-from shared.verification.conformance import SecondProgram, held
-from shared.verification.generation import Failing, is_readable, mended
+from shared.verification.conformance import SecondProgram, held, is_new
+from shared.verification.generation import MOST_SECOND_PROGRAMS, Failing, is_readable, mended
 from shared.verification.items import Attempt, Constraint, Specification, SpecStatus, SpecVerdict, Task
 from shared.verification.specifications import runnable, stated
 from shared.verification.tools import Tools
@@ -28,18 +28,24 @@ def repair(
 ) -> tuple[Attempt, ...]:
     """Return the attempts, the generated code first, one of them chosen.
 
-    The second one is the independent program that doubts are weighed with: it is there, and may be the better one. Then it is the
-    first that doubts are weighed with, in it and in what is made of it. Chosen is the one that satisfies most specifications, the
+    The second one is the independent program that doubts are weighed with: it is there, and may be the better one. Where it fails at
+    something too, one more is written from the task alone. With these it is the first that doubts are weighed with, in them and in
+    what is made of them. Then the best is mended. Chosen is the one that satisfies most specifications, the
     earlier of two that satisfy as many; never one that loses what the task states and the first had. Disputed specifications are not
     chased: to mend them could be to break the code.
     """
     attempts = [_attempt(1, code, verdicts)]
     if runnable(task.language) is None or not _failures(specs, verdicts):
         return (replace(attempts[0], chosen=True),)
-    second = program_beside(SecondProgram(task, specs[0].assertion, tools), code, tools)
-    own_kin = {code}
-    if second.split() != code.split() and is_readable(second, task.language):
-        attempts.append(_attempt(2, second, held(task, specs, second, tools, lambda: code)))
+    programs, known = SecondProgram(task, specs[0].assertion, tools), [code]
+    for _ in range(MOST_SECOND_PROGRAMS):
+        program = program_beside(programs, tools, *known)
+        if is_new(program, known) and is_readable(program, task.language):
+            attempts.append(_attempt(len(attempts) + 1, program, held(task, specs, program, tools, lambda: code)))
+        known.append(program)
+        if not program or not _failures(specs, attempts[_best(attempts, specs)].verdicts):
+            break
+    own_kin, second = {code}, known[1]
     for number in range(1, rounds + 1):
         best = attempts[_best(attempts, specs)]
         failures = _failures(specs, best.verdicts)
@@ -60,9 +66,9 @@ def repair(
     return tuple(replace(attempt, chosen=index == chosen) for index, attempt in enumerate(attempts))
 
 
-def program_beside(second: SecondProgram, code: str, tools: Tools) -> str:
+def program_beside(programs: SecondProgram, tools: Tools, *known: str) -> str:
     """Return an independent program; one without a line where the model's answer cannot be read: such a program has no vote."""
-    return tools.if_readable(lambda: second.beside(code)) or ""
+    return tools.if_readable(lambda: programs.beside(*known)) or ""
 
 
 def _given(program: str) -> Callable[[], str]:

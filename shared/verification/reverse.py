@@ -21,8 +21,8 @@ __all__ = ["constrain", "generate", "repair", "specify", "verify"]
 
 def verify(task: Task, specs: Sequence[Specification], code: str, tools: Tools) -> tuple[SpecVerdict, ...]:
     """Return one verdict for each specification, in their order; without a second program that can be read, none is disputed."""
-    second = SecondProgram(task, specs[0].assertion, tools)
-    verdicts = held(task, specs, code, tools, lambda: program_beside(second, code, tools))
+    programs = SecondProgram(task, specs[0].assertion, tools)
+    verdicts = held(task, specs, code, tools, lambda: program_beside(programs, tools, code))
     return verdicts if runnable(task.language) else _with_opinions(task, specs, code, verdicts, tools)
 
 

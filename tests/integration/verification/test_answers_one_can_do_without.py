@@ -125,7 +125,7 @@ def test_code_is_mended_without_a_second_program_and_kept_without_a_repair(tools
     asker = Script(second_code=[{"lines": ["def add(a, b):", "    return a * b"]}], repair=[unreadable()])
     kept = reverse.repair(_TASK, _SPECS, (), _WRONG, verdicts, tools_for(asker))
     assert [(attempt.number, attempt.chosen) for attempt in kept] == [(1, True), (2, False)]
-    assert asker.names == ["second_code", "repair"]
+    assert asker.names == ["second_code", "second_code", "repair"]
     with pytest.raises(StageFailed) as raised:
         reverse.repair(_TASK, _SPECS, (), _WRONG, verdicts, tools_for(asker, _raising(_OVER)))
     assert raised.value is _OVER

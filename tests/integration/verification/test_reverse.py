@@ -87,7 +87,7 @@ def _statuses(attempt: Attempt) -> list[str]:
 def test_code_that_fails_a_specification_is_mended_and_the_better_attempt_chosen(
     tools_for: Callable[[Any], Tools],
 ) -> None:
-    asker = CodeAsker(second_code=[_OTHER, _OTHER], repair=[_RIGHT])
+    asker = CodeAsker(second_code=[_OTHER, _OTHER, _OTHER], repair=[_RIGHT])
     tools = tools_for(asker)
     verdicts = reverse.verify(_TASK, _SPECS, _WRONG, tools)
     attempts = reverse.repair(_TASK, _SPECS, (), _WRONG, verdicts, tools)
@@ -110,6 +110,18 @@ def test_the_independent_program_is_an_attempt_too(tools_for: Callable[[Any], To
     assert asker.names == ["second_code", "second_code"]
 
 
+def test_where_both_fail_one_more_program_is_written_from_the_task_alone(tools_for: Callable[[Any], Tools]) -> None:
+    asker = CodeAsker(second_code=[_OTHER, _OTHER, _RIGHT])
+    verdicts = reverse.verify(_TASK, _SPECS, _WRONG, tools_for(asker))
+    attempts = reverse.repair(_TASK, _SPECS, (), _WRONG, verdicts, tools_for(asker))
+    assert [(attempt.code, attempt.chosen) for attempt in attempts] == [
+        (_WRONG, False),
+        (_OTHER, False),
+        (_RIGHT, True),
+    ]
+    assert asker.names == ["second_code"] * 3
+
+
 def test_beside_a_program_that_is_the_code_again_another_is_asked_for(tools_for: Callable[[Any], Tools]) -> None:
     asker = CodeAsker(second_code=[_WRONG, f"{_WRONG}\n"])
     verdicts = reverse.verify(_TASK, _SPECS, _WRONG, tools_for(asker))
@@ -121,7 +133,9 @@ def test_beside_a_program_that_is_the_code_again_another_is_asked_for(tools_for:
 
 
 def test_a_worse_attempt_is_kept_and_never_chosen(tools_for: Callable[[Any], Tools]) -> None:
-    asker = CodeAsker(second_code=[_OTHER, _OTHER], repair=["def add(a, b):\n    return None\n", "not ( python"])
+    asker = CodeAsker(
+        second_code=[_OTHER, _OTHER, _OTHER], repair=["def add(a, b):\n    return None\n", "not ( python"]
+    )
     tools = tools_for(asker)
     verdicts = reverse.verify(_TASK, _SPECS, _WRONG, tools)
     attempts = reverse.repair(_TASK, _SPECS, (), _WRONG, verdicts, tools)
@@ -162,7 +176,7 @@ def test_an_attempt_that_loses_what_the_task_states_is_not_chosen_for_more_hypot
 ) -> None:
     guesses = [Probe(call=f"add({number}, 1)", expected=str(number - 1)) for number in (5, 6, 7)]
     specs = _specs(Probe(call="add(2, 2)", expected="4"), *guesses, stated=[2])
-    asker = CodeAsker(second_code=[_OTHER, _OTHER], repair=[_WRONG, _WRONG])
+    asker = CodeAsker(second_code=[_OTHER, _OTHER, _OTHER], repair=[_WRONG, _WRONG])
     verdicts = reverse.verify(_TASK, specs, _RIGHT, tools_for(asker))
     attempts = reverse.repair(_TASK, specs, (), _RIGHT, verdicts, tools_for(asker))
     assert [attempt.satisfied for attempt in attempts] == [2, 1, 4]

@@ -30,14 +30,15 @@ class Failing:
 
 
 def generate(task: Task, specs: Sequence[Specification], constraints: Sequence[Constraint], tools: Tools) -> str:
-    """Return code for the task, as the model gave it. Raises `StageFailed` where it is empty or does not parse, asked once more."""
-    messages = prompts.code(task, specs, constraints)
-    code = _ask(messages, tools, name="verification_code", seed=_SEEDS[0])
-    if is_readable(code, task.language):
-        return code
-    code = _ask(messages, tools, name="verification_code", seed=_SEEDS[1], temperature=_VARIED)
-    if is_readable(code, task.language):
-        return code
+    """Return code for the task, as the model gave it. Raises `StageFailed` where it is empty or does not parse, asked once more.
+
+    Then from task and interface alone: a small model may write the listed calls behind its code.
+    """
+    plain = prompts.second_code(task, specs[0].assertion)
+    for messages, seed in zip((prompts.code(task, specs, constraints), plain), _SEEDS, strict=True):
+        code = _ask(messages, tools, name="verification_code", seed=seed)
+        if is_readable(code, task.language):
+            return code
     raise StageFailed(FaultCode.UPSTREAM_ERROR, _UNREADABLE)
 
 

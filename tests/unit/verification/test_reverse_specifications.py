@@ -159,6 +159,7 @@ def test_code_that_is_empty_or_does_not_parse_is_asked_for_once_more_and_then_fa
     )
     specs = reverse.specify(_GO, _tools(asker))
     assert reverse.generate(_GO, specs, (), _tools(asker)) == good
+    assert ["Expected to hold" in text for name, text in asker.asked if name == "verification_code"] == [True, False]
     with pytest.raises(StageFailed):
         reverse.generate(_GO, specs, (), _tools(ScriptedAsker(code=[_lines(bad), _lines(bad)])))
 

@@ -145,8 +145,7 @@ def _first_code(wanted: _Wanted) -> dict[str, Any]:
 
 
 def _code(wanted: _Wanted, *, defect: bool = False) -> dict[str, Any]:
-    code = written(wanted.program, wanted.language, wanted.name, wanted.parameters, defect=defect)
-    return {"lines": code.removesuffix("\n").split("\n")}
+    return {"code": written(wanted.program, wanted.language, wanted.name, wanted.parameters, defect=defect)}
 
 
 _ANSWERS: Mapping[str, Callable[[_Wanted], dict[str, Any]]] = {

@@ -1,4 +1,4 @@
-"""Code from specifications and constraints. The model's lines are the code: nothing trims, repairs or reformats them."""
+"""Code from specifications and constraints. What the model's JSON string holds is the code: nothing trims, repairs or reformats it."""
 
 from __future__ import annotations
 
@@ -82,5 +82,5 @@ def _ask(messages: tuple[str, str], tools: Tools, *, name: str, seed: int, tempe
         seed=seed,
     )
     tools.check()
-    lines: list[str] = answer["lines"]
-    return "".join(f"{line}\n" for line in lines)
+    code: str = answer["code"]
+    return code

@@ -37,7 +37,6 @@ _LANGUAGE_NAMES = {
 }
 _GIVEN_NAME = re.compile(r"`[A-Za-z_$][\w$]*|[A-Za-z_$][\w$]*\(|\b[a-z]\w*(?:_[a-z]|[a-z][A-Z])\w*")
 _RULES_OF_CODE = "Code only, self-contained: the standard library at most, no input or output, files, network, tests or samples of use."
-_REPLY_OF_CODE = "Reply in JSON: lines, the whole program, one line an item, with indentation."
 
 
 def _object(**properties: Any) -> dict[str, Any]:
@@ -78,8 +77,7 @@ CONSTRAINT_SCHEMA: dict[str, Any] = _object(
         most=6,
     )
 )
-CODE_SCHEMA: dict[str, Any] = _object(lines={"type": "array", "items": _text(400), "minItems": 1})
-"""A program as a list of its lines: asked for one string, a small model writes worse code, or crowds it into one line."""
+CODE_SCHEMA: dict[str, Any] = _object(code=_text(20_000, 1))
 
 FOCUSES = (
     "ordinary input, each case of another kind and size, in no order",
@@ -152,7 +150,7 @@ def repair(
     """Return the messages that have code mended; `failures` say what was expected and what came."""
     system = (
         f"You correct {language_name(task.language)} code that fails some of its specifications. Find the cause in the code, then"
-        f" write the whole program anew, corrected. {_RULES_OF_CODE} {_REPLY_OF_CODE}"
+        f" write the whole program anew, corrected. {_RULES_OF_CODE} Reply in JSON: code."
     )
     binding = [rule for rule in rules if rule.type is not ConstraintType.PREFER]
     parts = [
@@ -177,7 +175,7 @@ def named_items(answer: Json) -> list[Json]:
 
 
 def _writer(task: Task) -> str:
-    return f"You write correct {language_name(task.language)} code. {_RULES_OF_CODE} {_REPLY_OF_CODE}"
+    return f"You write correct {language_name(task.language)} code. {_RULES_OF_CODE} Reply in JSON: code."
 
 
 def _subject(task: Task) -> str:

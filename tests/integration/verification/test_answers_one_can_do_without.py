@@ -119,10 +119,10 @@ def test_code_is_mended_without_a_second_program_and_kept_without_a_repair(tools
         (),
         _WRONG,
         verdicts,
-        tools_for(Script(second_code=[unreadable()], repair=[{"lines": _RIGHT.splitlines()}])),
+        tools_for(Script(second_code=[unreadable()], repair=[{"code": _RIGHT}])),
     )
     assert [(attempt.code, attempt.chosen) for attempt in mended] == [(_WRONG, False), (_RIGHT, True)]
-    asker = Script(second_code=[{"lines": ["def add(a, b):", "    return a * b"]}], repair=[unreadable()])
+    asker = Script(second_code=[{"code": "def add(a, b):\n    return a * b\n"}], repair=[unreadable()])
     kept = reverse.repair(_TASK, _SPECS, (), _WRONG, verdicts, tools_for(asker))
     assert [(attempt.number, attempt.chosen) for attempt in kept] == [(1, True), (2, False)]
     assert asker.names == ["second_code", "second_code", "repair"]

@@ -37,7 +37,7 @@ class CodeAsker:
     def ask(self, *, user: str, name: str, **_: Any) -> dict[str, Any]:
         self.asked.append((name, user))
         given = self._answers[name].pop(0)
-        return {"lines": given.splitlines()} if isinstance(given, str) else given
+        return {"code": given} if isinstance(given, str) else given
 
     @property
     def names(self) -> list[str]:

@@ -147,21 +147,17 @@ def test_constraints_of_the_domain_come_first_and_duplicates_are_dropped() -> No
     assert [one.description for one in found[2:]] == [drawn[0][1], drawn[2][1]]
 
 
-def _lines(code: str) -> dict[str, Any]:
-    return {"lines": code.removesuffix("\n").split("\n")}
-
-
 @pytest.mark.parametrize("bad", ["  \n", "func add(a int, b int) int {", "def add(a, b):"])
 def test_code_that_is_empty_or_does_not_parse_is_asked_for_once_more_and_then_fails(bad: str) -> None:
     good = "package main\n\nfunc add(a int, b int) int { return a + b }\n\n  \n"
     asker = ScriptedAsker(
-        interface=[_INTERFACE], specifications=[_round(0), _round(10)], code=[_lines(bad), _lines(good)]
+        interface=[_INTERFACE], specifications=[_round(0), _round(10)], code=[{"code": bad}, {"code": good}]
     )
     specs = reverse.specify(_GO, _tools(asker))
     assert reverse.generate(_GO, specs, (), _tools(asker)) == good
     assert ["Expected to hold" in text for name, text in asker.asked if name == "verification_code"] == [True, False]
     with pytest.raises(StageFailed):
-        reverse.generate(_GO, specs, (), _tools(ScriptedAsker(code=[_lines(bad), _lines(bad)])))
+        reverse.generate(_GO, specs, (), _tools(ScriptedAsker(code=[{"code": bad}, {"code": bad}])))
 
 
 def _opinions(user: str) -> dict[str, Any]:

@@ -20,6 +20,10 @@ from tests.integration.verify_code_service import Service, running_service
 ADDS = "def add(a, b):\n    return a + b\n"
 SUBTRACTS = "def add(a, b):\n    return a - b\n"
 KEY = "lk_test_" + "0" * 64
+_WITH_CTRL_C = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from cli.main import main; main()"
+)
+"""The command as a terminal starts it: what a script puts in the background inherits that Ctrl-C means nothing."""
 
 
 @pytest.fixture
@@ -268,7 +272,7 @@ def test_a_run_that_failed_ends_with_3_and_the_other_files_are_verified(service:
 
 def test_an_interrupted_one_does_not_end_as_if_it_had_found_something(service: Service, tmp_path: Path) -> None:
     service.is_endless = True
-    words = [sys.executable, "-m", "cli.main", "verify-code", str(a_file(tmp_path, "a.py", ADDS))]
+    words = [sys.executable, "-c", _WITH_CTRL_C, "verify-code", str(a_file(tmp_path, "a.py", ADDS))]
     environment = {**os.environ, "LUCID_URL": service.url, "LUCID_API_KEY": KEY}
     with subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True) as command:
         try:

@@ -18,8 +18,8 @@ from shared.verification.claims import executed, exemplary, loading, numbered, u
 from shared.verification.derivations import Settled, changing, settled
 from shared.verification.examples import Example, examples
 from shared.verification.excerpts import ShownCode, listed, shown_code
-from shared.verification.items import Claim, EvidenceKind, Remediation, Ruling, Submitted, Verdict
-from shared.verification.opinions import opinions
+from shared.verification.items import Claim, Remediation, Ruling, Submitted, Verdict
+from shared.verification.opinions import beside, opinions
 from shared.verification.references import Reference
 from shared.verification.remedies import by_unit, is_open, remedies, unworded
 from shared.verification.rulings import Basis
@@ -281,9 +281,4 @@ def _with_opinions(
     shown = _shown(submitted)
     seen = {claim.id: claim.description for claim in open_ones if claim.function not in shown.passed_over}
     held = opinions(submitted, shown.text, seen, tools)
-    return tuple(
-        replace(verdict, opinion=held[verdict.claim_id], evidence_kind=EvidenceKind.OPINION)
-        if verdict.claim_id in held
-        else verdict
-        for verdict in verdicts
-    )
+    return tuple(beside(verdict, held.get(verdict.claim_id)) for verdict in verdicts)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
 from shared.verification import prompts
-from shared.verification.items import Submitted
+from shared.verification.items import EvidenceKind, SpecVerdict, Submitted, Verdict
 from shared.verification.tools import Tools
 
+V = TypeVar("V", Verdict, SpecVerdict)
 MOST_ASKED = 8
 """In one question. More are asked about in further ones."""
 
@@ -19,6 +22,11 @@ def opinions(about: Submitted, shown: str, statements: Mapping[str, str], tools:
     for first in range(0, len(every), MOST_ASKED):
         held |= _opinions(about, shown, dict(every[first : first + MOST_ASKED]), tools)
     return held
+
+
+def beside(verdict: V, opinion: str | None) -> V:
+    """Return the verdict with the model's opinion beside it, as far as there is one: then it rests on nothing else."""
+    return verdict if opinion is None else replace(verdict, opinion=opinion, evidence_kind=EvidenceKind.OPINION)
 
 
 def _opinions(about: Submitted, shown: str, asked: Mapping[str, str], tools: Tools) -> dict[str, str]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from shared.verification.conformance import SecondProgram, held
 from shared.verification.constraints import constrain
 from shared.verification.excerpts import shown_code
 from shared.verification.generation import generate
-from shared.verification.items import EvidenceKind, Specification, SpecStatus, SpecVerdict, Submitted, Task
-from shared.verification.opinions import opinions
+from shared.verification.items import Specification, SpecStatus, SpecVerdict, Submitted, Task
+from shared.verification.opinions import beside, opinions
 from shared.verification.repair import program_beside, repair
 from shared.verification.specifications import runnable, specify
 from shared.verification.tools import Tools
@@ -35,9 +34,4 @@ def _with_opinions(
     about = Submitted(code, task.language, "\n".join(filter(None, (task.task, task.context))))
     asked = {spec.id: spec.description for spec in specs if spec.id in unknown}
     views = opinions(about, shown.text, asked, tools)
-    return tuple(
-        replace(verdict, opinion=views[verdict.spec_id], evidence_kind=EvidenceKind.OPINION)
-        if verdict.spec_id in views
-        else verdict
-        for verdict in verdicts
-    )
+    return tuple(beside(verdict, views.get(verdict.spec_id)) for verdict in verdicts)

@@ -186,6 +186,15 @@ def test_a_failed_run_whose_code_is_gone_is_told_as_it_is(bench: VerificationBen
     assert (again.state, bench.used(caller)) == (FAILED, 0)
 
 
+def test_a_run_that_is_resumed_asks_the_model_of_that_moment(bench: VerificationBench) -> None:
+    caller = bench.tenant()
+    run = bench.ask(Pipeline.FORWARD, caller)
+    have_fail(bench, run)
+    bench.run("UPDATE verifications SET model = 'withdrawn' WHERE id = %s", run.id)
+    assert bench.desk.verifications.resume(run.request_id, principal=caller).model == run.model
+    assert bench.done(run).verification.state is COMPLETE
+
+
 def test_a_stage_that_was_put_off_is_done_at_once_when_its_run_is_resumed(patient_bench: VerificationBench) -> None:
     bench = patient_bench
     caller = bench.tenant()
